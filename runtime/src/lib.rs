@@ -1,1 +1,22 @@
-//! See Cargo.toml.
+//! Every word of a recipe, and what it does: models, data, training, pruning, quantization, artifacts.
+//!
+//! Letters of shapes, in every file of this crate: `batch` utterances or sequences, `time` decoder tokens, `positions` encoder
+//! frames or tokens, `width` the model's hidden size, `heads`, `mels`, `frames` of a spectrogram, `vocab`, `out` and `in` of a
+//! linear layer. Parameters are FP32 while they are worked on; a weight matrix is `[out, in]`, row-major.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod dataset;
+pub mod fault;
+pub mod linear;
+pub mod loss;
+pub mod model;
+pub mod op;
+pub mod pruner;
+pub mod quantizer;
+
+pub use batch::{Batch, Inputs, Tokens};
+pub use checkpoint::Checkpoint;
+pub use fault::{Fault, FaultKind, Result};
+pub use linear::Linear;
+pub use sparsec_kernels::Mask;

@@ -63,20 +63,13 @@ impl Mask {
 
     /// Kept weights.
     pub fn kept(&self) -> usize {
-        self.words
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum()
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Share of weights that are pruned, 0 to 1; an empty matrix has none.
     pub fn sparsity(&self) -> f64 {
         let weights = self.rows * self.cols;
-        if weights == 0 {
-            0.0
-        } else {
-            1.0 - self.kept() as f64 / weights as f64
-        }
+        if weights == 0 { 0.0 } else { 1.0 - self.kept() as f64 / weights as f64 }
     }
 
     /// Sets every pruned weight of the `[rows, cols]` matrix to zero, also where it is NaN or infinite.
@@ -84,13 +77,7 @@ impl Mask {
     /// # Panics
     /// When `weights` does not hold `rows * cols` values.
     pub fn apply(&self, weights: &mut [f32]) {
-        assert_eq!(
-            weights.len(),
-            self.rows * self.cols,
-            "a [{}, {}] matrix",
-            self.rows,
-            self.cols
-        );
+        assert_eq!(weights.len(), self.rows * self.cols, "a [{}, {}] matrix", self.rows, self.cols);
         for (row, values) in weights.chunks_exact_mut(self.cols.max(1)).enumerate() {
             for (bits, values) in self.row(row).iter().zip(values.chunks_mut(64)) {
                 for (bit, value) in values.iter_mut().enumerate() {
@@ -105,11 +92,7 @@ impl Mask {
     /// Whether everything that `self` prunes is pruned by `later` too: no weight came back.
     pub fn contains(&self, later: &Self) -> bool {
         (self.rows, self.cols) == (later.rows, later.cols)
-            && self
-                .words
-                .iter()
-                .zip(&later.words)
-                .all(|(mine, theirs)| theirs & !mine == 0)
+            && self.words.iter().zip(&later.words).all(|(mine, theirs)| theirs & !mine == 0)
     }
 }
 
@@ -119,19 +102,13 @@ mod tests {
 
     #[test]
     fn a_mask_counts_applies_and_compares() {
-        let weights: Vec<f32> = (0..3 * 70)
-            .map(|i| if i % 4 == 0 { 1.0 } else { 0.0 })
-            .collect();
+        let weights: Vec<f32> = (0..3 * 70).map(|i| if i % 4 == 0 { 1.0 } else { 0.0 }).collect();
         let mask = Mask::of_nonzeros(&weights, 3, 70);
         assert_eq!(mask.kept(), 53);
         assert!((mask.sparsity() - (1.0 - 53.0 / 210.0)).abs() < 1e-12);
         let mut full = vec![f32::NAN; 210];
         mask.apply(&mut full);
-        assert!(full.iter().enumerate().all(|(i, w)| if i % 4 == 0 {
-            w.is_nan()
-        } else {
-            *w == 0.0
-        }));
+        assert!(full.iter().enumerate().all(|(i, w)| if i % 4 == 0 { w.is_nan() } else { *w == 0.0 }));
         let fewer = Mask::from_fn(3, 70, |row, col| mask.keeps(row, col) && row != 1);
         assert!(mask.contains(&fewer) && !fewer.contains(&mask));
     }
