@@ -14,6 +14,8 @@ pub mod model;
 pub mod op;
 pub mod pruner;
 pub mod quantizer;
+pub mod report;
+pub mod threads;
 
 pub use batch::{Batch, Inputs, Tokens};
 pub use checkpoint::Checkpoint;
