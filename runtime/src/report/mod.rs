@@ -3,6 +3,10 @@
 //! Every figure is measured by the run that writes it. Where something was not measured the field is `None` (`null`), never zero.
 //! Times are medians over repeats with their extremes, dense and result alternating.
 
+mod chart;
+mod html;
+pub mod text;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
