@@ -16,6 +16,7 @@ pub mod pruner;
 pub mod quantizer;
 pub mod report;
 pub mod threads;
+pub mod weight;
 
 pub use batch::{Batch, Inputs, Tokens};
 pub use checkpoint::Checkpoint;

@@ -1,6 +1,22 @@
 //! The shelf of pruners: which weights go, and what happens to those that stay.
+//!
+//! Every pruner keeps these promises, and the contract tests below hold every row of the table to them: the asked share is removed
+//! exactly, `round(weights * sparsity)` in all; the same checkpoint, request and calibration rows give the same masks; what a mask
+//! removed stays removed and counts; a weight that is not finite is a fault that names its layer.
 
-use crate::{Checkpoint, Result};
+use std::sync::Arc;
+
+use crate::{Checkpoint, Fault, Result};
+
+mod calibration;
+mod hessian;
+mod magnitude;
+mod rank;
+mod sparsegpt;
+
+pub use calibration::RowCalibration;
+pub use magnitude::{Magnitude, Scope};
+pub use sparsegpt::SparseGpt;
 
 /// How the zeros must lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +26,7 @@ pub enum Pattern {
 }
 
 /// What a pruner is asked for.
+#[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Module paths of the linear layers, in the order of the forward pass.
     pub layers: &'a [String],
@@ -19,13 +36,40 @@ pub struct Request<'a> {
     pub pattern: Pattern,
 }
 
+impl Request<'_> {
+    /// The request with a share that makes sense.
+    fn checked(&self) -> Result<&Self> {
+        if (0.0..=1.0).contains(&self.sparsity) {
+            return Ok(self);
+        }
+        Err(Fault::input(format!("a sparsity of {} is not between 0 and 1", self.sparsity)))
+    }
+
+    /// Weights to remove among `weights`.
+    fn removals(&self, weights: usize) -> usize {
+        (weights as f64 * self.sparsity).round() as usize
+    }
+}
+
+/// What a pruner did to one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrunedLayer {
+    /// The module path.
+    pub path: String,
+    /// Share of its weights that its mask now removes.
+    pub sparsity: f64,
+    /// What the user should know: damping that had to be raised, inputs that never fired.
+    pub notes: Vec<String>,
+}
+
 /// Runs the model, as it now stands in `checkpoint`, over the calibration rows and sums what goes into each layer.
 pub trait Calibration {
-    /// `2 / tokens * sum x^T x`, `[in, in]` row-major FP32, for each of `layers`, inputs from the model as it is now.
+    /// `2 / tokens * sum x^T x`, `[in, in]` row-major FP32, for each of `layers`, inputs from the model as it is now. Layers that
+    /// read the same tensor may share one matrix.
     ///
     /// # Errors
     /// When a layer saw no token or a value that is not finite.
-    fn hessians(&mut self, checkpoint: &Checkpoint, layers: &[String]) -> Result<Vec<Vec<f32>>>;
+    fn hessians(&mut self, checkpoint: &Checkpoint, layers: &[String]) -> Result<Vec<Arc<[f32]>>>;
 }
 
 /// A pruning method.
@@ -33,8 +77,9 @@ pub trait Pruner: Send + Sync {
     /// Whether `prune` needs calibration rows.
     fn needs_calibration(&self) -> bool;
 
-    /// Prunes in place: sets weights and masks of `checkpoint`; after each finished layer it calls `done(path)`, whose fault ends
-    /// the work at once (an interruption, say).
+    /// Prunes in place: sets weights and masks of `checkpoint`, and calls `done` once for each layer, as soon as the checkpoint is
+    /// one from which the same call would go on to the same result. A fault of `done` ends the work at once (an interruption,
+    /// say).
     ///
     /// # Errors
     /// Weights that are not finite, a Hessian that no damping makes positive definite.
@@ -43,6 +88,9 @@ pub trait Pruner: Send + Sync {
         checkpoint: &mut Checkpoint,
         request: &Request<'_>,
         calibration: Option<&mut dyn Calibration>,
-        done: &mut dyn FnMut(&Checkpoint, &str) -> Result<()>,
+        done: &mut dyn FnMut(&Checkpoint, &PrunedLayer) -> Result<()>,
     ) -> Result<()>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! What every row of the table promises, and SparseGPT against the authors' algorithm.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use proptest::prelude::*;
+
+use super::*;
+use crate::Mask;
+use crate::weight::Weight;
+
+/// Two blocks of two layers each, weights from a fixed pattern scaled by layer.
+fn checkpoint(seed: u64) -> Checkpoint {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let mut tensors = BTreeMap::new();
+    for (at, path) in LAYERS.iter().enumerate() {
+        let (out, inputs) = (5 + at, 24 + 3 * at);
+        let values: Vec<f32> = (0..out * inputs).map(|_| next() * (1 + at) as f32).collect();
+        tensors.insert(format!("{path}.weight"), Tensor::from_vec(values, (out, inputs), &Device::Cpu).unwrap());
+    }
+    Checkpoint {
+        config: serde_json::json!({}),
+        tensors,
+        masks: BTreeMap::new(),
+        quantized: BTreeMap::new(),
+        companions: Arc::default(),
+    }
+}
+
+const LAYERS: [&str; 4] = ["m.layers.0.q", "m.layers.0.fc", "m.layers.1.q", "m.layers.1.fc"];
+
+/// Hessians of a fixed random input, one per layer.
+struct FixedInputs;
+
+impl Calibration for FixedInputs {
+    fn hessians(&mut self, checkpoint: &Checkpoint, layers: &[String]) -> Result<Vec<Arc<[f32]>>> {
+        layers
+            .iter()
+            .map(|path| {
+                let inputs = Weight::read(checkpoint, path)?.inputs;
+                let x: Vec<f32> = (0..40 * inputs).map(|at| ((at * at + 3 * at) % 97) as f32 / 48.5 - 1.0).collect();
+                let x = Tensor::from_vec(x, (40, inputs), &Device::Cpu)?;
+                Ok((x.t()?.matmul(&x)? * 0.05)?.flatten_all()?.to_vec1()?.into())
+            })
+            .collect()
+    }
+}
+
+/// Every row of the table, with every scope.
+fn pruners() -> Vec<(&'static str, Box<dyn Pruner>)> {
+    vec![
+        ("magnitude", Box::new(Magnitude::default())),
+        ("magnitude, global", Box::new(Magnitude { scope: Scope::Global })),
+        ("sparsegpt", Box::new(SparseGpt::default())),
+        ("sparsegpt in small blocks", Box::new(SparseGpt { block: 8, ..SparseGpt::default() })),
+    ]
+}
+
+fn prune(pruner: &dyn Pruner, checkpoint: &mut Checkpoint, sparsity: f64) -> Result<Vec<PrunedLayer>> {
+    let layers = LAYERS.map(str::to_owned);
+    let mut layers_done = Vec::new();
+    pruner.prune(
+        checkpoint,
+        &Request { layers: &layers, sparsity, pattern: Pattern::Unstructured },
+        Some(&mut FixedInputs),
+        &mut |_, layer| {
+            layers_done.push(layer.clone());
+            Ok(())
+        },
+    )?;
+    Ok(layers_done)
+}
+
+fn values(checkpoint: &Checkpoint, path: &str) -> Vec<f32> {
+    checkpoint.tensors[&format!("{path}.weight")].flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Weights and removed weights of all layers.
+fn totals(checkpoint: &Checkpoint) -> (usize, usize) {
+    let weights = LAYERS.iter().map(|path| values(checkpoint, path).len()).sum();
+    (weights, weights - checkpoint.masks.values().map(Mask::kept).sum::<usize>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Asked density reached exactly, zeros where the mask says, every layer reported once.
+    #[test]
+    fn the_asked_share_is_removed(seed in 0u64..1000, sparsity in 0.0f64..=1.0) {
+        for (name, pruner) in pruners() {
+            let mut pruned = checkpoint(seed);
+            let layers = prune(pruner.as_ref(), &mut pruned, sparsity).unwrap();
+            prop_assert_eq!(layers.iter().map(|layer| layer.path.as_str()).collect::<Vec<_>>(), LAYERS, "{}", name);
+            if name == "magnitude, global" {
+                let (weights, removed) = totals(&pruned);
+                prop_assert_eq!(removed, (weights as f64 * sparsity).round() as usize, "{}", name);
+            }
+            for layer in layers {
+                let mask = &pruned.masks[&layer.path];
+                let mut masked = values(&pruned, &layer.path);
+                if name != "magnitude, global" {
+                    let asked = (masked.len() as f64 * sparsity).round() as usize;
+                    prop_assert_eq!(masked.len() - mask.kept(), asked, "{} of {}", name, layer.path);
+                }
+                prop_assert_eq!(layer.sparsity, mask.sparsity());
+                mask.apply(&mut masked);
+                prop_assert_eq!(masked, values(&pruned, &layer.path), "{} leaves weights that its mask removes", name);
+            }
+        }
+    }
+
+    /// The same call gives the same bits, and a second call for more only removes more.
+    #[test]
+    fn masks_repeat_and_never_come_back(seed in 0u64..1000, first in 0.0f64..1.0, more in 0.0f64..1.0) {
+        for (name, pruner) in pruners() {
+            let (mut one, mut two) = (checkpoint(seed), checkpoint(seed));
+            prune(pruner.as_ref(), &mut one, first).unwrap();
+            prune(pruner.as_ref(), &mut two, first).unwrap();
+            prop_assert_eq!(&one.masks, &two.masks, "{}", name);
+            for path in LAYERS {
+                prop_assert_eq!(values(&one, path), values(&two, path), "{}", name);
+            }
+            // Whatever grew where weights were removed, and whichever pruner comes next, they stay removed.
+            for path in LAYERS {
+                let grown = (Tensor::ones_like(&two.tensors[&format!("{path}.weight")]).unwrap() * 9.0).unwrap();
+                two.tensors.insert(format!("{path}.weight"), grown);
+            }
+            for (next, pruner) in pruners() {
+                let mut two = two.clone();
+                prune(pruner.as_ref(), &mut two, more).unwrap();
+                for path in LAYERS {
+                    prop_assert!(one.masks[path].contains(&two.masks[path]), "{} after {} gives weights back", next, name);
+                }
+            }
+        }
+    }
+
+    /// Pruning again to the same share changes nothing: this is what makes an interrupted run go on where it stopped.
+    #[test]
+    fn pruning_twice_is_pruning_once(seed in 0u64..1000, sparsity in 0.0f64..1.0) {
+        for (name, pruner) in pruners() {
+            let mut once = checkpoint(seed);
+            prune(pruner.as_ref(), &mut once, sparsity).unwrap();
+            let mut twice = once.clone();
+            prune(pruner.as_ref(), &mut twice, sparsity).unwrap();
+            prop_assert_eq!(&once.masks, &twice.masks, "{}", name);
+            for path in LAYERS {
+                prop_assert_eq!(values(&once, path), values(&twice, path), "{}", name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_weight_that_is_not_finite_is_a_fault_that_names_its_layer() {
+    for (name, pruner) in pruners() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut broken = checkpoint(1);
+            let mut weights = values(&broken, LAYERS[2]);
+            weights[31] = bad;
+            let shape = broken.tensors["m.layers.1.q.weight"].dims2().unwrap();
+            broken.tensors.insert("m.layers.1.q.weight".into(), Tensor::from_vec(weights, shape, &Device::Cpu).unwrap());
+            let fault = prune(pruner.as_ref(), &mut broken, 0.5).unwrap_err();
+            assert!(fault.message.contains("`m.layers.1.q`") && fault.message.contains("row 1, column 1"), "{name}: {fault}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_pruned_is_a_fault() {
+    for (_, pruner) in pruners() {
+        assert!(prune(pruner.as_ref(), &mut checkpoint(1), 1.5).is_err());
+        assert!(prune(pruner.as_ref(), &mut checkpoint(1), f64::NAN).is_err());
+        let mut missing = checkpoint(1);
+        missing.tensors.remove("m.layers.0.fc.weight");
+        assert!(prune(pruner.as_ref(), &mut missing, 0.5).unwrap_err().message.contains("`m.layers.0.fc`"));
+    }
+}
+
+#[test]
+fn an_interruption_ends_the_work_at_once() {
+    let layers = LAYERS.map(str::to_owned);
+    for (name, pruner) in pruners() {
+        let mut calls = 0;
+        let request = Request { layers: &layers, sparsity: 0.5, pattern: Pattern::Unstructured };
+        let result = pruner.prune(&mut checkpoint(1), &request, Some(&mut FixedInputs), &mut |_, _| {
+            calls += 1;
+            Err(Fault::new(crate::FaultKind::Interrupted, "stopped"))
+        });
+        assert!(result.is_err() && calls == 1, "{name}");
+    }
+}
+
+#[test]
+fn global_magnitude_takes_from_the_layers_of_small_weights() {
+    let mut pruned = checkpoint(3);
+    let layers = prune(&Magnitude { scope: Scope::Global }, &mut pruned, 0.5).unwrap();
+    assert!(layers[0].sparsity > layers[3].sparsity + 0.1, "{layers:?}");
+}
