@@ -12,9 +12,11 @@ pub mod linear;
 pub mod loss;
 pub mod model;
 pub mod op;
+pub mod postcondition;
 pub mod pruner;
 pub mod quantizer;
 pub mod report;
+pub mod schedule;
 pub mod threads;
 pub mod weight;
 

@@ -37,3 +37,11 @@ pub struct QuantizedWeight {
     /// Inputs.
     pub inputs: usize,
 }
+
+impl QuantizedWeight {
+    /// The weight as numbers, `[out, in]` row-major: `value * scale[row]`.
+    pub fn dequantized(&self) -> Vec<f32> {
+        let rows = self.values.chunks_exact(self.inputs.max(1)).zip(self.scales.iter());
+        rows.flat_map(|(row, scale)| row.iter().map(move |&value| f32::from(value) * scale)).collect()
+    }
+}

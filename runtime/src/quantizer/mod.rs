@@ -1,7 +1,19 @@
 //! The shelf of quantizers: from FP32 weights to integers and scales.
+//!
+//! Every quantizer keeps these promises, and the contract tests below hold every row of the table to them: a weight comes back
+//! within half a scale, a zero comes back as zero, what a mask removes is 0, and a value that is not finite is a fault.
 
 use crate::checkpoint::QuantizedWeight;
 use crate::{Mask, Result};
+
+mod activation;
+mod rtn;
+
+pub use activation::round_tokens;
+pub use rtn::Rtn;
+
+/// The largest INT8 value in use; -128 is left out, so that the grid is symmetric.
+const LARGEST: f32 = 127.0;
 
 /// A way to round a weight matrix to INT8 with one scale per output channel.
 pub trait Quantizer: Send + Sync {
@@ -10,4 +22,60 @@ pub trait Quantizer: Send + Sync {
     /// # Errors
     /// Weights that are not finite.
     fn quantize(&self, weight: &[f32], out: usize, inputs: usize, mask: Option<&Mask>) -> Result<QuantizedWeight>;
+}
+
+/// The scale at which the value of largest magnitude becomes 127. Where that is too small to divide by, any scale will do.
+fn symmetric_scale(values: &[f32]) -> f32 {
+    let scale = values.iter().fold(0f32, |largest, value| largest.max(value.abs())) / LARGEST;
+    if scale < f32::MIN_POSITIVE { f32::EPSILON } else { scale }
+}
+
+/// `value / scale` on the integer grid, halves to the even neighbour; NaN stays NaN.
+fn round(value: f32, scale: f32) -> f32 {
+    (value / scale).round_ties_even().clamp(-LARGEST, LARGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Every row of the table.
+    fn quantizers() -> Vec<(&'static str, Box<dyn Quantizer>)> {
+        vec![("rtn", Box::new(Rtn))]
+    }
+
+    proptest! {
+        #[test]
+        fn weights_come_back_within_half_a_scale(
+            weight in prop::collection::vec(prop_oneof![Just(0f32), -1f32..1.0, -1e-30f32..1e-30, -1e30f32..1e30, Just(1e-44)], 6 * 11)
+        ) {
+            let mask = Mask::from_fn(6, 11, |row, col| (row + col) % 3 != 0);
+            for (name, quantizer) in quantizers() {
+                for mask in [None, Some(&mask)] {
+                    let quantized = quantizer.quantize(&weight, 6, 11, mask).unwrap();
+                    prop_assert_eq!((quantized.out, quantized.inputs, quantized.scales.len()), (6, 11, 6));
+                    let back = quantized.dequantized();
+                    for (at, (&from, &to)) in weight.iter().zip(&back).enumerate() {
+                        let scale = quantized.scales[at / 11];
+                        if mask.is_some_and(|mask| !mask.keeps(at / 11, at % 11)) || from == 0.0 {
+                            prop_assert_eq!((to, quantized.values[at]), (0.0, 0), "{}", name);
+                        } else {
+                            prop_assert!((from - to).abs() <= scale * 0.500_001, "{}: {} became {} at scale {}", name, from, to, scale);
+                        }
+                        prop_assert!(quantized.values[at] != -128);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_are_a_fault() {
+        for (name, quantizer) in quantizers() {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                assert!(quantizer.quantize(&[1.0, bad], 1, 2, None).is_err(), "{name}");
+            }
+        }
+    }
 }
