@@ -4,12 +4,14 @@
 //! frames or tokens, `width` the model's hidden size, `heads`, `mels`, `frames` of a spectrogram, `vocab`, `out` and `in` of a
 //! linear layer. Parameters are FP32 while they are worked on; a weight matrix is `[out, in]`, row-major.
 
+pub mod audio;
 pub mod batch;
 pub mod checkpoint;
 pub mod dataset;
 pub mod fault;
 pub mod linear;
 pub mod loss;
+pub mod metric;
 pub mod model;
 pub mod op;
 pub mod postcondition;

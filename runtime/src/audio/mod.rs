@@ -1,0 +1,117 @@
+//! Sound: from the bytes of a file to what an encoder hears.
+//!
+//! [`read`] gives one utterance, [`Windows`] a recording of any length piece by piece in bounded memory; both decode, mix to mono
+//! and resample on the way. [`LogMel`] turns samples into the spectrogram that Whisper was trained on.
+
+mod decode;
+mod log_mel;
+mod resample;
+
+use std::path::Path;
+
+pub use log_mel::LogMel;
+pub use resample::resample;
+
+use crate::{Fault, Result};
+use decode::Decoder;
+use resample::Resampler;
+
+/// Samples whose size never exceeds this are silence: less than one step of 16-bit sound.
+const SILENCE: f32 = 1.0 / 65536.0;
+
+/// Whether nothing can be heard in `samples`.
+pub fn is_silent(samples: &[f32]) -> bool {
+    samples.iter().all(|x| x.abs() <= SILENCE)
+}
+
+/// A sound file read from its start: mono samples at the rate asked for, a packet at a time.
+struct Reader {
+    decoder: Decoder,
+    resampler: Resampler,
+}
+
+impl Reader {
+    fn open(path: &Path, sample_rate: u32) -> Result<Self> {
+        let decoder = Decoder::open(path)?;
+        let resampler = Resampler::new(decoder.sample_rate(), sample_rate).map_err(|fault| fault.at(path))?;
+        Ok(Self { decoder, resampler })
+    }
+
+    /// Appends what the next packet brings to `samples`; `false` after the last.
+    fn append_to(&mut self, samples: &mut Vec<f32>) -> Result<bool> {
+        match self.decoder.packet()? {
+            Some(packet) => {
+                self.resampler.push(packet, samples)?;
+                Ok(true)
+            }
+            None => {
+                self.resampler.finish(samples)?;
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// One utterance: mono samples in -1..1 at `sample_rate`, at most `limit_seconds` of them.
+///
+/// # Errors
+/// A file that is missing, of an unknown format, damaged, cut short, empty, silent or longer than the limit. Decoding stops at the
+/// limit, so that a file of hours costs no more than one of `limit_seconds`.
+pub fn read(path: &Path, sample_rate: u32, limit_seconds: u32) -> Result<Vec<f32>> {
+    let mut reader = Reader::open(path, sample_rate)?;
+    let limit = sample_rate as usize * limit_seconds as usize;
+    let mut samples = Vec::new();
+    while reader.append_to(&mut samples)? {
+        if samples.len() > limit {
+            return Err(Fault::input(format!("this recording is longer than {limit_seconds} s, the limit for one utterance"))
+                .at(path)
+                .help("cut it into utterances, each with its own text"));
+        }
+    }
+    if is_silent(&samples) {
+        return Err(Fault::input("there is only silence in this recording")
+            .at(path)
+            .help("record it again, or take it out of the manifest"));
+    }
+    Ok(samples)
+}
+
+/// A recording of any length in consecutive windows of the same number of samples, the last one shorter; memory holds one window.
+pub struct Windows {
+    reader: Reader,
+    window_samples: usize,
+    ahead: Vec<f32>,
+    more: bool,
+}
+
+impl Windows {
+    /// Opens `path`; windows of `window_samples` at `sample_rate`.
+    ///
+    /// # Errors
+    /// A file that is missing, of an unknown format or empty. What is wrong further in is said by the iterator, which then ends.
+    pub fn open(path: &Path, sample_rate: u32, window_samples: usize) -> Result<Self> {
+        if window_samples == 0 {
+            return Err(Fault::internal("a window of no samples"));
+        }
+        Ok(Self { reader: Reader::open(path, sample_rate)?, window_samples, ahead: Vec::new(), more: true })
+    }
+}
+
+impl Iterator for Windows {
+    type Item = Result<Vec<f32>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.more && self.ahead.len() < self.window_samples {
+            match self.reader.append_to(&mut self.ahead) {
+                Ok(more) => self.more = more,
+                Err(fault) => {
+                    self.more = false;
+                    self.ahead.clear();
+                    return Some(Err(fault));
+                }
+            }
+        }
+        let window = self.window_samples.min(self.ahead.len());
+        (window > 0).then(|| Ok(self.ahead.drain(..window).collect()))
+    }
+}
