@@ -2,6 +2,8 @@
 
 use candle_core::Tensor;
 
+use crate::{Fault, Result};
+
 /// Marks a label that no loss counts: prompt and padding.
 pub const IGNORE: i64 = -100;
 
@@ -68,4 +70,79 @@ pub struct Batch {
     pub decoder: Tokens,
     /// What it should say at each position, `[batch, time]` row-major; [`IGNORE`] where nothing counts.
     pub labels: Vec<i64>,
+}
+
+/// What one row becomes before rows are put together: computed once, kept, and combined anew in every epoch.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// What the encoder reads.
+    pub input: Input,
+    /// What the decoder reads, shifted right by one against the labels.
+    pub decoder: Vec<u32>,
+    /// What it should say at each of these positions; [`IGNORE`] where nothing counts. As long as `decoder`.
+    pub labels: Vec<i64>,
+}
+
+/// The encoder's input of one row.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A log-mel spectrogram, `[mels, frames]`; the same number of frames in every row.
+    Features(Tensor),
+    /// Token ids.
+    Tokens(Vec<u32>),
+}
+
+impl Batch {
+    /// Puts examples together, tokens padded with `pad` and labels with [`IGNORE`].
+    ///
+    /// # Errors
+    /// No example at all, spectrograms of several shapes, or audio and text in one batch.
+    pub fn of(examples: &[Example], pad: u32) -> Result<Self> {
+        let decoder = Tokens::padded(&examples.iter().map(|example| example.decoder.clone()).collect::<Vec<_>>(), pad);
+        let labels = examples.iter().flat_map(|example| {
+            let padding = decoder.time() - example.labels.len().min(decoder.time());
+            example.labels.iter().copied().chain(std::iter::repeat_n(IGNORE, padding))
+        });
+        let labels = labels.collect();
+        Ok(Self { inputs: Inputs::of(examples, pad)?, decoder, labels })
+    }
+}
+
+impl Inputs {
+    fn of(examples: &[Example], pad: u32) -> Result<Self> {
+        let (mut features, mut tokens) = (Vec::new(), Vec::new());
+        for example in examples {
+            match &example.input {
+                Input::Features(spectrogram) => features.push(spectrogram),
+                Input::Tokens(ids) => tokens.push(ids.clone()),
+            }
+        }
+        match (features.is_empty(), tokens.is_empty()) {
+            (false, true) => Ok(Self::Features(Tensor::stack(&features, 0)?)),
+            (true, false) => {
+                let lengths = tokens.iter().map(Vec::len).collect();
+                Ok(Self::Tokens { tokens: Tokens::padded(&tokens, pad), lengths })
+            }
+            _ => Err(Fault::internal("a batch is either all audio or all text, and not empty")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_padded_to_the_longest() {
+        let example = |ids: &[u32]| Example {
+            input: Input::Tokens(ids.to_vec()),
+            decoder: ids.to_vec(),
+            labels: ids.iter().map(|&id| i64::from(id)).collect(),
+        };
+        let batch = Batch::of(&[example(&[5, 6, 7]), example(&[8])], 0).unwrap();
+        assert_eq!(batch.decoder.ids(), [5, 6, 7, 8, 0, 0]);
+        assert_eq!(batch.labels, [5, 6, 7, 8, IGNORE, IGNORE]);
+        assert!(matches!(batch.inputs, Inputs::Tokens { lengths, .. } if lengths == [3, 1]));
+        assert!(Batch::of(&[], 0).is_err());
+    }
 }

@@ -22,7 +22,7 @@ pub mod schedule;
 pub mod threads;
 pub mod weight;
 
-pub use batch::{Batch, Inputs, Tokens};
+pub use batch::{Batch, Example, Inputs, Tokens};
 pub use checkpoint::Checkpoint;
 pub use fault::{Fault, FaultKind, Result};
 pub use linear::Linear;

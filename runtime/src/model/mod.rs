@@ -7,7 +7,7 @@
 use candle_core::Tensor;
 use serde_json::Value;
 
-use crate::batch::{Batch, Inputs, Tokens};
+use crate::batch::{Batch, Example, Inputs, Tokens};
 use crate::linear::Linear;
 use crate::{Checkpoint, Result};
 
@@ -141,8 +141,11 @@ pub trait Processor: Send + Sync {
     /// Samples per second that `Row::audio` must have, where the family hears.
     fn sample_rate(&self) -> Option<u32>;
 
-    /// A batch with teacher forcing.
-    fn batch(&self, rows: &[Row]) -> Result<Batch>;
+    /// What a row becomes for training and calibration: features and tokens. Depends on the row alone, so that it is computed once.
+    fn example(&self, row: &Row) -> Result<Example>;
+
+    /// The token that fills short sequences of a batch; see [`Batch::of`].
+    fn pad(&self) -> u32;
 
     /// Greedy decoding of `rows` to text, one string each.
     fn decode(&self, model: &dyn Model, rows: &[Row]) -> Result<Vec<Decoded>>;
