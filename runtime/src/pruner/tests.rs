@@ -201,3 +201,43 @@ fn global_magnitude_takes_from_the_layers_of_small_weights() {
     let layers = prune(&Magnitude { scope: Scope::Global }, &mut pruned, 0.5).unwrap();
     assert!(layers[0].sparsity > layers[3].sparsity + 0.1, "{layers:?}");
 }
+
+/// One layer and its Hessian, as the fixture holds them.
+struct Given(Arc<[f32]>);
+
+impl Calibration for Given {
+    fn hessians(&mut self, _: &Checkpoint, layers: &[String]) -> Result<Vec<Arc<[f32]>>> {
+        Ok(vec![Arc::clone(&self.0); layers.len()])
+    }
+}
+
+/// `scripts/sparsegpt_fixture.py` made the cases, and compared them with the authors' code.
+#[test]
+fn sparsegpt_does_what_the_authors_code_does() {
+    let fixture = include_bytes!("../../tests/fixtures/sparsegpt.safetensors");
+    let tensors = candle_core::safetensors::load_buffer(fixture, &Device::Cpu).unwrap();
+    let cases: Vec<&str> = tensors.keys().filter_map(|name| name.strip_suffix("/settings")).collect();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let tensor = |part: &str| tensors[&format!("{case}/{part}")].clone();
+        let flat = |part: &str| tensor(part).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let settings = tensor("settings").to_vec1::<f64>().unwrap();
+        let (block, sparsity, damping) = (settings[0] as usize, settings[1], settings[2]);
+        let mut pruned = checkpoint(1);
+        pruned.tensors.insert("fc.weight".into(), tensor("weight"));
+        SparseGpt { damping, block }
+            .prune(
+                &mut pruned,
+                &Request { layers: &["fc".to_owned()], sparsity, pattern: Pattern::Unstructured },
+                Some(&mut Given(flat("hessian").into())),
+                &mut |_, _| Ok(()),
+            )
+            .unwrap();
+        let kept = tensor("kept").to_vec2::<u8>().unwrap();
+        let expected = Mask::from_fn(kept.len(), kept[0].len(), |row, col| kept[row][col] == 1);
+        assert_eq!(pruned.masks["fc"], expected, "{case}");
+        for (at, (ours, theirs)) in values(&pruned, "fc").iter().zip(flat("pruned")).enumerate() {
+            assert!((ours - theirs).abs() < 1e-5 * theirs.abs().max(1.0), "{case}: {ours} and {theirs} at {at}");
+        }
+    }
+}
