@@ -63,7 +63,7 @@ impl Settings {
             .or_else(|| within("n_fft", self.n_fft, 2, 65_536))
             .or_else(|| within("hop_length", self.hop_length, 1, 65_536))
             .or_else(|| within("chunk_length", self.chunk_length, 1, 3600))
-            .or_else(|| (self.n_fft % 2 != 0).then(|| format!("`n_fft` is {}, an odd number", self.n_fft)))
+            .or_else(|| (!self.n_fft.is_multiple_of(2)).then(|| format!("`n_fft` is {}, an odd number", self.n_fft)))
             .or_else(|| (self.padding_value != 0.0).then(|| "`padding_value` is not 0".to_owned()))
             .or_else(|| (self.dither != 0.0).then(|| "`dither` adds noise that differs at every run".to_owned()))
             .or_else(|| {
