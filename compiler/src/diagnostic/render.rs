@@ -1,0 +1,82 @@
+//! Diagnostics as text: the place underlined, the other places beside it, notes and help below.
+//!
+//! codespan-reporting is named in this file alone.
+
+use codespan_reporting::diagnostic as codespan;
+use codespan_reporting::files::SimpleFiles;
+use codespan_reporting::term::{self, Config};
+
+use super::{Diagnostic, Severity};
+use crate::source::SourceSet;
+
+/// Whether text for a terminal carries colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Color {
+    /// Plain text.
+    Off,
+    /// ANSI escape sequences.
+    On,
+}
+
+/// Renders diagnostics one after the other, each with an empty line behind it.
+pub fn render(diagnostics: &[Diagnostic], sources: &SourceSet, color: Color) -> String {
+    let mut files = SimpleFiles::new();
+    for (_, source) in sources.iter() {
+        files.add(source.name.as_str(), source.text.as_str());
+    }
+    let config = Config { tab_width: 4, ..Config::default() };
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        let shown = shown(diagnostic);
+        let emitted = match color {
+            Color::Off => term::emit_to_string(&mut text, &config, &files, &shown),
+            Color::On => emit_colored(&mut text, &config, &files, &shown),
+        };
+        if emitted.is_err() {
+            // Only a span outside its source can bring us here; the message is worth more than its place.
+            text.push_str(&format!("{}[{}]: {}\n\n", label(diagnostic.severity), diagnostic.code, diagnostic.message));
+        }
+    }
+    text
+}
+
+fn emit_colored<'f>(
+    text: &mut String,
+    config: &Config,
+    files: &'f SimpleFiles<&'f str, &'f str>,
+    shown: &codespan::Diagnostic<usize>,
+) -> Result<(), codespan_reporting::files::Error> {
+    let mut buffer = term::termcolor::Buffer::ansi();
+    term::emit_to_write_style(&mut buffer, config, files, shown)?;
+    text.push_str(&String::from_utf8_lossy(buffer.as_slice()));
+    Ok(())
+}
+
+fn shown(diagnostic: &Diagnostic) -> codespan::Diagnostic<usize> {
+    let severity = match diagnostic.severity {
+        Severity::Error => codespan::Severity::Error,
+        Severity::Warning => codespan::Severity::Warning,
+        Severity::Note => codespan::Severity::Note,
+    };
+    let primary = codespan::Label::primary(diagnostic.primary.span.source.index(), diagnostic.primary.span.range())
+        .with_message(&diagnostic.primary.message);
+    let secondary = diagnostic
+        .secondary
+        .iter()
+        .map(|label| codespan::Label::secondary(label.span.source.index(), label.span.range()).with_message(&label.message));
+    let mut notes = diagnostic.notes.clone();
+    notes.extend(diagnostic.help.iter().map(|help| format!("help: {help}")));
+    codespan::Diagnostic::new(severity)
+        .with_code(diagnostic.code.as_str())
+        .with_message(&diagnostic.message)
+        .with_labels(std::iter::once(primary).chain(secondary).collect())
+        .with_notes(notes)
+}
+
+fn label(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    }
+}
