@@ -9,6 +9,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod dataset;
 pub mod fault;
+pub mod folder;
 pub mod linear;
 pub mod loss;
 pub mod metric;

@@ -10,6 +10,8 @@ use candle_core::Tensor;
 use serde_json::Value;
 use sparsec_kernels::Mask;
 
+pub mod masks;
+
 /// A model between two stages. Cheap to clone: tensors share their storage.
 #[derive(Clone)]
 pub struct Checkpoint {
