@@ -1,5 +1,23 @@
 //! Sparse matrix formats, number formats, this CPU, and the machine code made for a mask.
 
+mod buffer;
+pub mod cpu;
+mod error;
+pub mod format;
+mod jit;
+mod linear;
 mod mask;
+mod matrix;
+mod operands;
+mod simd;
+mod testing;
+mod tune;
 
+pub use cpu::{Cpu, Tier};
+pub use error::{KernelError, Result};
+pub use jit::CodeBudget;
+pub use linear::{Choice, Chosen, Explanation, Options, SparseLinear};
 pub use mask::Mask;
+pub use matrix::SparseMatrix;
+pub use operands::Operands;
+pub use tune::{RANGES, TokenRange, Tuning};

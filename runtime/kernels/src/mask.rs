@@ -61,6 +61,21 @@ impl Mask {
         &self.words[row * per_row..(row + 1) * per_row]
     }
 
+    /// The columns kept in one row, left to right.
+    pub fn kept_cols(&self, row: usize) -> impl Iterator<Item = usize> + '_ {
+        self.row(row).iter().enumerate().flat_map(|(word, &bits)| SetBits(bits).map(move |bit| word * 64 + bit))
+    }
+
+    /// Weights kept in one row.
+    pub fn kept_in_row(&self, row: usize) -> usize {
+        self.row(row).iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Bytes of the mask in memory.
+    pub fn bytes(&self) -> usize {
+        self.words.len() * size_of::<u64>()
+    }
+
     /// Kept weights.
     pub fn kept(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
@@ -96,6 +111,22 @@ impl Mask {
     }
 }
 
+/// The positions of the set bits of a word, lowest first.
+struct SetBits(u64);
+
+impl Iterator for SetBits {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(bit)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +136,8 @@ mod tests {
         let weights: Vec<f32> = (0..3 * 70).map(|i| if i % 4 == 0 { 1.0 } else { 0.0 }).collect();
         let mask = Mask::of_nonzeros(&weights, 3, 70);
         assert_eq!(mask.kept(), 53);
+        assert_eq!(mask.kept_cols(1).collect::<Vec<_>>(), (0..70).filter(|col| (70 + col) % 4 == 0).collect::<Vec<_>>());
+        assert_eq!((0..3).map(|row| mask.kept_in_row(row)).sum::<usize>(), 53);
         assert!((mask.sparsity() - (1.0 - 53.0 / 210.0)).abs() < 1e-12);
         let mut full = vec![f32::NAN; 210];
         mask.apply(&mut full);

@@ -1,0 +1,103 @@
+//! `gemm`: every weight stored row by row, multiplied by the `gemm` crate; the baseline of benchmarks.
+
+use std::sync::Arc;
+
+use ::gemm::{Parallelism, gemm};
+
+use super::{Compressed, Footprint, Format, Target, expect_same_mask, expect_shape, repair_non_finite};
+use crate::error::{Result, expect_length};
+use crate::{Mask, Operands, SparseMatrix};
+
+/// The word `gemm`.
+pub struct Gemm;
+
+impl Format for Gemm {
+    fn word(&self) -> &'static str {
+        "gemm"
+    }
+
+    fn about(&self) -> &'static str {
+        "every weight stored row by row, multiplied by the gemm crate"
+    }
+
+    fn compress(&self, matrix: &SparseMatrix, bias: &[f32], _target: &Target) -> Result<Box<dyn Compressed>> {
+        expect_length("biases", bias.len(), matrix.rows())?;
+        Ok(Box::new(RowMajor { mask: matrix.mask().clone(), weights: matrix.weights().to_vec(), bias: bias.to_vec() }))
+    }
+}
+
+/// *Invariant*: `weights` is `[rows, cols]` and `bias` is `[rows]`.
+struct RowMajor {
+    mask: Arc<Mask>,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Compressed for RowMajor {
+    fn word(&self) -> &'static str {
+        Gemm.word()
+    }
+
+    fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    fn visit_kept(&self, row: usize, visit: &mut dyn FnMut(usize, f32)) {
+        for col in self.mask.kept_cols(row) {
+            visit(col, self.weights[row * self.mask.cols() + col]);
+        }
+    }
+
+    fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
+        expect_same_mask(&self.mask, matrix, bias)?;
+        self.weights.copy_from_slice(matrix.weights());
+        self.bias.copy_from_slice(bias);
+        Ok(())
+    }
+
+    fn footprint(&self) -> Footprint {
+        let values = self.weights.len() + self.bias.len();
+        Footprint { data_bytes: values * size_of::<f32>() + self.mask.bytes(), ..Footprint::default() }
+    }
+
+    fn product(&self, operands: &mut Operands) -> Result<()> {
+        expect_shape(&self.mask, operands)?;
+        let (tokens, rows, cols) = (operands.tokens(), operands.rows(), operands.cols());
+        for y in operands.y().chunks_exact_mut(rows.max(1)) {
+            y.copy_from_slice(&self.bias);
+        }
+        let parallelism = match rayon::current_num_threads() {
+            1 => Parallelism::None,
+            threads => Parallelism::Rayon(threads),
+        };
+        let (x, y) = (operands.x().as_ptr(), operands.y().as_mut_ptr());
+        let (row_stride, unit) = (cols as isize, 1);
+        // SAFETY: `x` is [tokens, cols], `y` is [tokens, rows] and `weights` is [rows, cols], all row-major and whole: the
+        // invariants of `Operands` and of this type, and `expect_shape`.
+        unsafe {
+            gemm(
+                tokens,
+                rows,
+                cols,
+                y,
+                unit,
+                rows as isize,
+                true,
+                x,
+                unit,
+                row_stride,
+                self.weights.as_ptr(),
+                row_stride,
+                unit,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+        repair_non_finite(self, &self.bias, operands);
+        Ok(())
+    }
+}

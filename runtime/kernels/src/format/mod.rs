@@ -1,0 +1,163 @@
+//! The shelf of formats: how a sparse matrix is stored, and the product that belongs to it.
+//!
+//! One file per format, named like its word, and one row in [`FORMATS`]. The contract tests below run over the table: what is
+//! compressed expands to the same matrix, and every product agrees with [`SparseMatrix::product`] on every tier, also for
+//! activations that are NaN or infinite.
+
+pub mod dense;
+pub mod gemm;
+
+use crate::error::{Result, expect_length};
+use crate::jit::CodeBudget;
+use crate::{KernelError, Mask, Operands, SparseMatrix, Tier};
+
+/// Every format, in the order of explanations.
+pub const FORMATS: &[&dyn Format] = &[&dense::Dense, &gemm::Gemm];
+
+/// The format called `word`.
+///
+/// # Errors
+/// When there is none; the message lists those there are.
+pub fn by_word(word: &str) -> Result<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| format.word() == word).ok_or_else(|| {
+        let known: Vec<_> = FORMATS.iter().map(|format| format.word()).collect();
+        KernelError::Refused(format!("no format is called {word}; there are {}", known.join(", ")))
+    })
+}
+
+/// A way to store a matrix.
+pub trait Format: Sync {
+    /// Its name, in files and explanations.
+    fn word(&self) -> &'static str;
+
+    /// What it is, in one sentence.
+    fn about(&self) -> &'static str;
+
+    /// Stores `matrix`, and makes whatever code it needs. `bias: [rows]` is added to every token's results.
+    ///
+    /// # Errors
+    /// [`KernelError::Refused`] when this format cannot serve here; another one can.
+    fn compress(&self, matrix: &SparseMatrix, bias: &[f32], target: &Target) -> Result<Box<dyn Compressed>>;
+}
+
+/// What a matrix is compressed for.
+pub struct Target<'a> {
+    /// Instructions that may be used; must be available on this CPU.
+    pub tier: Tier,
+    /// Room for machine code, shared by the layers of a model.
+    pub code_budget: CodeBudget,
+    /// Told how far making code for the current layer has come.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl Target<'_> {
+    /// This CPU, without a limit on code, silent.
+    pub fn this_cpu() -> Self {
+        Self { tier: crate::Cpu::this().tier, code_budget: CodeBudget::unlimited(), progress: &|_| {} }
+    }
+}
+
+/// How much of one layer's code is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Functions made.
+    pub done: usize,
+    /// Functions in all.
+    pub total: usize,
+}
+
+/// A stored matrix that multiplies.
+pub trait Compressed: Send + Sync {
+    /// The format's name.
+    fn word(&self) -> &'static str;
+
+    /// Which weights are kept.
+    fn mask(&self) -> &Mask;
+
+    /// Calls `visit(col, weight)` for the kept weights of one row, left to right.
+    fn visit_kept(&self, row: usize, visit: &mut dyn FnMut(usize, f32));
+
+    /// The matrix it came from, `[rows, cols]` row-major, zeros where pruned.
+    fn expand(&self) -> Vec<f32> {
+        let (rows, cols) = (self.mask().rows(), self.mask().cols());
+        let mut weights = vec![0.0; rows * cols];
+        for row in 0..rows {
+            self.visit_kept(row, &mut |col, weight| weights[row * cols + col] = weight);
+        }
+        weights
+    }
+
+    /// Replaces weights and bias under the same mask; no code is made again.
+    ///
+    /// # Errors
+    /// When a length is not what its shape says.
+    fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()>;
+
+    /// Memory that serving needs.
+    fn footprint(&self) -> Footprint;
+
+    /// `y = x W^T + bias`. A pruned weight contributes nothing, also where the activation is NaN or infinite.
+    ///
+    /// # Errors
+    /// When `operands` have another shape than the matrix.
+    fn product(&self, operands: &mut Operands) -> Result<()>;
+}
+
+/// What a compressed matrix occupies, and what making it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Footprint {
+    /// Bytes of values, masks and indices.
+    pub data_bytes: usize,
+    /// Bytes of machine code.
+    pub code_bytes: usize,
+    /// Seconds spent making machine code, over all threads' wall time.
+    pub compile_seconds: f64,
+}
+
+impl Footprint {
+    /// Data and code together.
+    pub fn bytes(&self) -> usize {
+        self.data_bytes + self.code_bytes
+    }
+}
+
+/// Fails unless the operands have the shape of the matrix.
+fn expect_shape(mask: &Mask, operands: &Operands) -> Result<()> {
+    expect_length("rows", operands.rows(), mask.rows())?;
+    expect_length("columns", operands.cols(), mask.cols())
+}
+
+/// Fails unless new values fit under the mask that a format was made for.
+fn expect_same_mask(mask: &Mask, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
+    expect_length("biases", bias.len(), mask.rows())?;
+    if **matrix.mask() == *mask {
+        return Ok(());
+    }
+    Err(KernelError::Shape("the new weights have another mask; compress them anew".into()))
+}
+
+/// Computes again, by kept weights alone, every token that has a NaN or infinite activation: a kernel that multiplies zeros made
+/// NaN of it.
+fn repair_non_finite(stored: &dyn Compressed, bias: &[f32], operands: &mut Operands) {
+    for token in 0..operands.tokens() {
+        let x = operands.token(token);
+        if is_finite(x) {
+            continue;
+        }
+        let rows = operands.rows();
+        for (row, result) in operands.y()[token * rows..][..rows].iter_mut().enumerate() {
+            let mut sum = f64::from(bias[row]);
+            stored.visit_kept(row, &mut |col, weight| sum += f64::from(weight) * f64::from(x[col]));
+            *result = sum as f32;
+        }
+    }
+}
+
+/// Whether no value is NaN or infinite.
+fn is_finite(values: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    values.chunks(256).all(|chunk| !chunk.iter().fold(false, |found, value| found | (value.to_bits() & EXPONENT == EXPONENT)))
+}
+
+#[cfg(test)]
+mod tests;

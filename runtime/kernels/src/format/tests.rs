@@ -1,0 +1,113 @@
+//! The contract of every row of the table, on every tier of this CPU.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{assert_close, random_matrix, random_values};
+
+/// Compresses in every format and tier that does not refuse.
+fn every_form(matrix: &SparseMatrix, bias: &[f32]) -> Vec<(Tier, Box<dyn Compressed>)> {
+    let mut forms = Vec::new();
+    for format in FORMATS {
+        for tier in Tier::available() {
+            let target = Target { tier, ..Target::this_cpu() };
+            match format.compress(matrix, bias, &target) {
+                Ok(form) => forms.push((tier, form)),
+                Err(KernelError::Refused(_)) => {}
+                Err(error) => panic!("{} on {tier}: {error}", format.word()),
+            }
+        }
+    }
+    forms
+}
+
+fn check(matrix: &SparseMatrix, x: &[f32], tokens: usize) {
+    let bias = random_values(matrix.rows(), 3);
+    let mut expected = vec![0.0; tokens * matrix.rows()];
+    matrix.product(x, tokens, &bias, &mut expected).unwrap();
+    for (tier, form) in every_form(matrix, &bias) {
+        let what = format!("{} on {tier}, [{}, {}] by {tokens}", form.word(), matrix.rows(), matrix.cols());
+        assert_eq!(form.expand(), matrix.weights(), "{what}");
+        let mut y = vec![f32::NAN; expected.len()];
+        form.product(&mut Operands::new(x, &mut y, tokens, matrix.rows(), matrix.cols()).unwrap()).unwrap();
+        assert_close(&y, &expected, matrix.cols(), &what);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_product_agrees_with_the_plain_one(
+        rows in 1usize..80, cols in 1usize..200, tokens in 1usize..40, density in prop_oneof![Just(0.0), Just(1.0), 0.02..0.9f64], seed: u64
+    ) {
+        let matrix = random_matrix(rows, cols, density, seed);
+        check(&matrix, &random_values(tokens * cols, seed ^ 1), tokens);
+    }
+
+    #[test]
+    fn nan_and_infinity_reach_only_what_they_should(cols in 1usize..150, tokens in 1usize..20, seed: u64) {
+        let matrix = random_matrix(33, cols, 0.3, seed);
+        let mut x = random_values(tokens * cols, seed);
+        let places = x.len();
+        x[seed as usize % places] = f32::NAN;
+        x[(seed >> 8) as usize % places] = f32::INFINITY;
+        x[(seed >> 16) as usize % places] = f32::NEG_INFINITY;
+        check(&matrix, &x, tokens);
+    }
+}
+
+#[test]
+fn odd_shapes_and_small_numbers() {
+    for (rows, cols) in [(1, 1), (1, 1000), (1000, 1), (17, 64), (33, 1025), (40, 512)] {
+        for tokens in [0, 1, 2, 15, 16, 17, 50] {
+            check(&random_matrix(rows, cols, 0.25, 5), &random_values(tokens * cols, 6), tokens);
+        }
+    }
+    let holes = Mask::from_fn(30, 100, |row, _| row % 3 == 0 && row != 9);
+    check(&SparseMatrix::new(&random_values(3000, 1), holes).unwrap(), &random_values(700, 2), 7);
+    let denormal: Vec<f32> = random_values(20 * 64, 9).into_iter().map(|value| value * 1e-40).collect();
+    check(&SparseMatrix::new(&denormal, Mask::from_fn(20, 64, |_, _| true)).unwrap(), &random_values(640, 2), 10);
+    check(&SparseMatrix::new(&[], Mask::from_fn(0, 5, |_, _| true)).unwrap(), &[1.0; 10], 2);
+    check(&SparseMatrix::new(&[], Mask::from_fn(5, 0, |_, _| true)).unwrap(), &[], 2);
+}
+
+#[test]
+fn values_can_change_under_the_mask() {
+    let first = random_matrix(50, 90, 0.3, 1);
+    let second = SparseMatrix::new(&random_values(50 * 90, 8), (**first.mask()).clone()).unwrap();
+    let (bias, x) = (random_values(50, 4), random_values(20 * 90, 5));
+    let mut expected = vec![0.0; 20 * 50];
+    second.product(&x, 20, &bias, &mut expected).unwrap();
+    for (tier, mut form) in every_form(&first, &[0.0; 50]) {
+        form.set_values(&second, &bias).unwrap();
+        assert_eq!(form.expand(), second.weights());
+        let mut y = vec![0.0; expected.len()];
+        form.product(&mut Operands::new(&x, &mut y, 20, 50, 90).unwrap()).unwrap();
+        assert_close(&y, &expected, 90, &format!("{} on {tier}", form.word()));
+        let other = random_matrix(50, 90, 0.3, 2);
+        assert!(form.set_values(&other, &bias).is_err(), "{} took another mask", form.word());
+    }
+}
+
+#[test]
+fn wrong_lengths_are_errors() {
+    let matrix = random_matrix(8, 12, 0.5, 1);
+    assert!(Operands::new(&[0.0; 11], &mut [0.0; 8], 1, 8, 12).is_err());
+    for format in FORMATS {
+        assert!(format.compress(&matrix, &[0.0; 7], &Target::this_cpu()).is_err(), "{}", format.word());
+    }
+    for (_, form) in every_form(&matrix, &[0.0; 8]) {
+        let mut y = [0.0; 7];
+        assert!(form.product(&mut Operands::new(&[0.0; 12], &mut y, 1, 7, 12).unwrap()).is_err(), "{}", form.word());
+    }
+}
+
+#[test]
+fn the_table_is_well_kept() {
+    for format in FORMATS {
+        assert_eq!(by_word(format.word()).unwrap().word(), format.word());
+        assert!(!format.about().is_empty());
+    }
+    assert!(by_word("csr").is_err_and(|error| error.to_string().contains("dense")));
+}

@@ -1,0 +1,5 @@
+//! Machine code made for a mask.
+
+mod budget;
+
+pub use budget::CodeBudget;

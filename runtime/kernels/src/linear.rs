@@ -1,0 +1,354 @@
+//! A linear layer whose zeros are known: stored in the formats that are fastest for the token counts it will see.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::format::{Compressed, FORMATS, Footprint, Progress, Target, by_word};
+use crate::tune::{Key, Race, Times, TokenRange, Tuning, medians_ms, rule};
+use crate::{CodeBudget, Cpu, KernelError, Mask, Operands, SparseMatrix, Tier};
+
+/// How the format of a layer is chosen.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// Candidates are timed where the store knows no times yet, and the store learns them.
+    Measure(Tuning),
+    /// Only what the store knows, and a fixed rule where it knows nothing: the same choice on every run.
+    Frozen(Tuning),
+    /// This format for every token count, or an error where it cannot serve.
+    Always(&'static str),
+}
+
+/// How a layer is prepared. Layers of one model are prepared with clones of one `Options`: they share tuning and code budget.
+#[derive(Clone)]
+pub struct Options {
+    /// Token counts the layer will see; others work too, with the kernel of the nearest range.
+    pub tokens: Vec<usize>,
+    /// How formats are chosen.
+    pub choice: Choice,
+    /// Room for machine code.
+    pub code_budget: CodeBudget,
+    /// Instructions that may be used.
+    pub tier: Tier,
+    /// Told how far making machine code has come.
+    pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+}
+
+impl Default for Options {
+    /// One token and encoder-sized batches; measured; 256 MiB of code; this CPU's widest instructions.
+    fn default() -> Self {
+        Self {
+            tokens: vec![1, 384],
+            choice: Choice::Measure(Tuning::default()),
+            code_budget: CodeBudget::of_bytes(256 << 20),
+            tier: Cpu::this().tier,
+            progress: None,
+        }
+    }
+}
+
+/// `y = x W^T + bias`, with `W: [rows, cols]` of which only some weights are kept.
+pub struct SparseLinear {
+    forms: Vec<Box<dyn Compressed>>,
+    /// *Invariant*: not empty, by rising range; every index is inside `forms`.
+    served: Vec<(TokenRange, usize)>,
+    explanation: Explanation,
+}
+
+impl SparseLinear {
+    /// Prepares the row-major `[rows, cols]` `weights` under `mask`; `bias: [rows]`.
+    ///
+    /// # Errors
+    /// When a length is not what its shape says, or [`Choice::Always`] names a format that does not exist or cannot serve.
+    pub fn prepare(weights: &[f32], mask: Mask, bias: Option<&[f32]>, options: &Options) -> Result<Self> {
+        let matrix = SparseMatrix::new(weights, mask)?;
+        let zeros = vec![0.0; matrix.rows()];
+        Preparation::new(&matrix, bias.unwrap_or(&zeros), options).finish()
+    }
+
+    /// `x: [tokens, cols]` to `y: [tokens, rows]`, row-major, on the current thread pool.
+    ///
+    /// # Errors
+    /// When a length is not what its shape says.
+    pub fn forward(&self, x: &[f32], tokens: usize, y: &mut [f32]) -> Result<()> {
+        let form = self.form(tokens);
+        form.product(&mut Operands::new(x, y, tokens, self.rows(), self.cols())?)
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        self.mask().rows()
+    }
+
+    /// Inputs.
+    pub fn cols(&self) -> usize {
+        self.mask().cols()
+    }
+
+    /// Which weights are kept.
+    pub fn mask(&self) -> &Mask {
+        self.forms[self.served[0].1].mask()
+    }
+
+    /// New values under the same mask; `weights: [rows, cols]`, `bias: [rows]`. No code is made again.
+    ///
+    /// # Errors
+    /// When a length is not what its shape says.
+    pub fn set_values(&mut self, weights: &[f32], bias: Option<&[f32]>) -> Result<()> {
+        let matrix = SparseMatrix::new(weights, self.mask().clone())?;
+        let zeros = vec![0.0; matrix.rows()];
+        self.forms.iter_mut().try_for_each(|form| form.set_values(&matrix, bias.unwrap_or(&zeros)))
+    }
+
+    /// The matrix that is computed with, `[rows, cols]` row-major, zeros where pruned.
+    pub fn expand(&self) -> Vec<f32> {
+        self.form(1).expand()
+    }
+
+    /// Memory of every stored form, code included.
+    pub fn footprint(&self) -> Footprint {
+        self.forms.iter().map(|form| form.footprint()).fold(Footprint::default(), |sum, form| Footprint {
+            data_bytes: sum.data_bytes + form.data_bytes,
+            code_bytes: sum.code_bytes + form.code_bytes,
+            compile_seconds: sum.compile_seconds + form.compile_seconds,
+        })
+    }
+
+    /// Which kernel runs when, and why.
+    pub fn explain(&self) -> &Explanation {
+        &self.explanation
+    }
+
+    /// The form for `tokens`: that of the last range that starts no later, or else the first.
+    fn form(&self, tokens: usize) -> &dyn Compressed {
+        let (_, form) = self.served.iter().rfind(|(range, _)| range.first <= tokens).unwrap_or(&self.served[0]);
+        &*self.forms[*form]
+    }
+}
+
+/// Why a layer runs the kernels it runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs.
+    pub cols: usize,
+    /// Share of weights that are pruned, 0 to 1.
+    pub sparsity: f64,
+    /// One choice per range of token counts, rising.
+    pub choices: Vec<Chosen>,
+    /// Formats that could not serve, with the reason.
+    pub refused: BTreeMap<String, String>,
+}
+
+/// The kernel for one range of token counts.
+#[derive(Clone, Debug, Serialize)]
+pub struct Chosen {
+    /// Fewest tokens.
+    pub first_tokens: usize,
+    /// Tokens when it was timed.
+    pub timed_tokens: usize,
+    /// The format that serves.
+    pub format: String,
+    /// Why.
+    pub reason: String,
+    /// Median milliseconds of each candidate, where they were measured.
+    pub milliseconds: Times,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        writeln!(f, "[{}, {}] at {:.0} % sparsity", self.rows, self.cols, self.sparsity * 100.0)?;
+        for choice in &self.choices {
+            write!(f, "  from {:>3} tokens: {} ({})", choice.first_tokens, choice.format, choice.reason)?;
+            for (word, time) in &choice.milliseconds {
+                write!(f, ", {word} {time:.3} ms")?;
+            }
+            writeln!(f)?;
+        }
+        for (word, reason) in &self.refused {
+            writeln!(f, "  no {word}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How long the candidates of one layer and range are compared.
+const RACE: Race = Race { rounds: 5, at_least: Duration::from_millis(20) };
+
+/// A layer between its matrix and its kernels: forms are made when first needed, and dropped if they are not chosen.
+struct Preparation<'a> {
+    matrix: &'a SparseMatrix,
+    bias: &'a [f32],
+    options: &'a Options,
+    forms: BTreeMap<&'static str, Box<dyn Compressed>>,
+    refused: BTreeMap<String, String>,
+}
+
+impl<'a> Preparation<'a> {
+    fn new(matrix: &'a SparseMatrix, bias: &'a [f32], options: &'a Options) -> Self {
+        Self { matrix, bias, options, forms: BTreeMap::new(), refused: BTreeMap::new() }
+    }
+
+    fn finish(mut self) -> Result<SparseLinear> {
+        let mut ranges: Vec<_> = self.options.tokens.iter().map(|tokens| TokenRange::of(*tokens)).collect();
+        ranges.push(TokenRange::of(self.options.tokens.first().copied().unwrap_or(1)));
+        ranges.sort();
+        ranges.dedup();
+        let choices = ranges.iter().map(|range| self.choose(*range)).collect::<Result<Vec<_>>>()?;
+        let mut linear = SparseLinear {
+            forms: Vec::new(),
+            served: Vec::new(),
+            explanation: Explanation {
+                rows: self.matrix.rows(),
+                cols: self.matrix.cols(),
+                sparsity: self.matrix.mask().sparsity(),
+                choices,
+                refused: self.refused,
+            },
+        };
+        for (range, choice) in ranges.iter().zip(&linear.explanation.choices) {
+            let index = match linear.forms.iter().position(|form| form.word() == choice.format) {
+                Some(index) => index,
+                None => {
+                    linear.forms.extend(self.forms.remove(choice.format.as_str()));
+                    linear.forms.len() - 1
+                }
+            };
+            linear.served.push((*range, index));
+        }
+        Ok(linear)
+    }
+
+    fn choose(&mut self, range: TokenRange) -> Result<Chosen> {
+        let chosen = |format: &str, reason: &str, milliseconds: Times| Chosen {
+            first_tokens: range.first,
+            timed_tokens: range.sample,
+            format: format.into(),
+            reason: reason.into(),
+            milliseconds,
+        };
+        let key = Key::here(self.matrix.mask(), self.options.tier, range);
+        let (tuning, may_measure) = match &self.options.choice {
+            Choice::Always(word) => {
+                return match self.form(word)? {
+                    true => Ok(chosen(word, "asked for", Times::new())),
+                    false => Err(KernelError::Refused(format!("no {word}: {}", self.refused[*word]))),
+                };
+            }
+            Choice::Measure(tuning) => (tuning, true),
+            Choice::Frozen(tuning) => (tuning, false),
+        };
+        if let Some(times) = tuning.find(&key) {
+            let mut order: Vec<_> = times.iter().collect();
+            order.sort_by(|a, b| a.1.total_cmp(b.1));
+            for (word, _) in order {
+                if self.form(word)? {
+                    return Ok(chosen(word, "fastest in the tuning file", times.clone()));
+                }
+            }
+        }
+        if may_measure {
+            let times = self.measure(range.sample)?;
+            tuning.record(key, times.clone());
+            let fastest = times.iter().min_by(|a, b| a.1.total_cmp(b.1)).map_or("dense", |(word, _)| word.as_str());
+            return Ok(chosen(fastest, "fastest when measured", times.clone()));
+        }
+        for word in rule(self.matrix.mask().sparsity(), range) {
+            if self.form(word)? {
+                return Ok(chosen(word, "by rule, as the tuning file does not know this layer", Times::new()));
+            }
+        }
+        Err(KernelError::SelfCheck("the dense format refused a matrix".into()))
+    }
+
+    fn measure(&mut self, tokens: usize) -> Result<Times> {
+        let mut words = Vec::new();
+        for format in FORMATS {
+            if self.form(format.word())? {
+                words.push(format.word());
+            }
+        }
+        let forms: Vec<_> = words.iter().filter_map(|word| self.forms.get(word)).map(|form| &**form).collect();
+        Ok(words.iter().map(|word| word.to_string()).zip(medians_ms(&forms, tokens, RACE)?).collect())
+    }
+
+    /// Makes the form called `word` unless it is there; `false` when the format refuses.
+    fn form(&mut self, word: &str) -> Result<bool> {
+        let format = by_word(word)?;
+        if self.forms.contains_key(format.word()) || self.refused.contains_key(format.word()) {
+            return Ok(self.forms.contains_key(format.word()));
+        }
+        let silent = |_| {};
+        let target = Target {
+            tier: self.options.tier,
+            code_budget: self.options.code_budget.clone(),
+            progress: match &self.options.progress {
+                Some(progress) => &**progress,
+                None => &silent,
+            },
+        };
+        match format.compress(self.matrix, self.bias, &target) {
+            Ok(form) => {
+                self.forms.insert(format.word(), form);
+                Ok(true)
+            }
+            Err(KernelError::Refused(reason) | KernelError::SelfCheck(reason)) => {
+                self.refused.insert(format.word().into(), reason);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, random_matrix, random_values};
+
+    fn prepare(choice: Choice) -> Result<SparseLinear> {
+        let matrix = random_matrix(40, 96, 0.25, 3);
+        let options = Options { tokens: vec![1, 8, 64], choice, ..Options::default() };
+        SparseLinear::prepare(matrix.weights(), (**matrix.mask()).clone(), Some(&random_values(40, 1)), &options)
+    }
+
+    #[test]
+    fn every_token_count_is_served_and_explained() {
+        let matrix = random_matrix(40, 96, 0.25, 3);
+        let tuning = Tuning::default();
+        for choice in [Choice::Measure(tuning.clone()), Choice::Frozen(tuning), Choice::Frozen(Tuning::default())] {
+            let linear = prepare(choice).unwrap();
+            assert_eq!(linear.explain().choices.len(), 3);
+            assert_eq!(linear.expand(), matrix.weights());
+            for tokens in [0, 1, 3, 20, 64, 70] {
+                let x = random_values(tokens * 96, 2);
+                let (mut y, mut expected) = (vec![0.0; tokens * 40], vec![0.0; tokens * 40]);
+                linear.forward(&x, tokens, &mut y).unwrap();
+                matrix.product(&x, tokens, &random_values(40, 1), &mut expected).unwrap();
+                assert_close(&y, &expected, 96, &linear.explain().to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn a_frozen_choice_repeats_what_was_measured() {
+        let tuning = Tuning::default();
+        let words = |linear: SparseLinear| linear.explanation.choices.into_iter().map(|choice| choice.format).collect::<Vec<_>>();
+        let measured = words(prepare(Choice::Measure(tuning.clone())).unwrap());
+        assert_eq!(words(prepare(Choice::Frozen(tuning)).unwrap()), measured);
+    }
+
+    #[test]
+    fn a_format_can_be_asked_for() {
+        let linear = prepare(Choice::Always("dense")).unwrap();
+        assert!(linear.explain().choices.iter().all(|choice| choice.format == "dense"));
+        assert!(linear.footprint().data_bytes > 40 * 96 * 4);
+        assert!(prepare(Choice::Always("nothing")).is_err());
+        assert!(linear.forward(&[0.0; 95], 1, &mut [0.0; 40]).is_err());
+    }
+}

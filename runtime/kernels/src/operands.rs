@@ -1,0 +1,188 @@
+//! What a product reads and writes, checked once, and how the work on it is shared by the threads of the current pool.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::error::{Result, expect_length};
+
+/// The activations and the place for the results of `y = x W^T + bias`.
+///
+/// *Invariant*: `x.len() == tokens * cols` and `y.len() == tokens * rows`.
+pub struct Operands<'a> {
+    x: &'a [f32],
+    y: &'a mut [f32],
+    tokens: usize,
+    rows: usize,
+    cols: usize,
+}
+
+impl<'a> Operands<'a> {
+    /// `x: [tokens, cols]` and `y: [tokens, rows]`, both row-major.
+    ///
+    /// # Errors
+    /// When a length is not what its shape says.
+    pub fn new(x: &'a [f32], y: &'a mut [f32], tokens: usize, rows: usize, cols: usize) -> Result<Self> {
+        expect_length("activations", x.len(), tokens.saturating_mul(cols))?;
+        expect_length("results", y.len(), tokens.saturating_mul(rows))?;
+        Ok(Self { x, y, tokens, rows, cols })
+    }
+
+    /// Activations, `[tokens, cols]`.
+    pub fn x(&self) -> &'a [f32] {
+        self.x
+    }
+
+    /// Activations of one token, `[cols]`.
+    pub fn token(&self, token: usize) -> &'a [f32] {
+        &self.x[token * self.cols..][..self.cols]
+    }
+
+    /// Results, `[tokens, rows]`.
+    pub fn y(&mut self) -> &mut [f32] {
+        self.y
+    }
+
+    /// Rows of the activations.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The results as something that threads can divide by output row.
+    pub(crate) fn output(&mut self) -> OutputRows<'_> {
+        OutputRows { y: self.y.as_mut_ptr(), tokens: self.tokens, stride: self.rows, rows: 0..self.rows, lifetime: PhantomData }
+    }
+}
+
+/// The results of a range of output rows for every token: the part of `y` that one thread may write.
+///
+/// *Invariant*: `y` points to `tokens * stride` values, no two parts of one output overlap, and `rows.end <= stride`.
+pub(crate) struct OutputRows<'a> {
+    y: *mut f32,
+    tokens: usize,
+    stride: usize,
+    rows: Range<usize>,
+    lifetime: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a part is the only way to reach its values, as `&mut [f32]` would be.
+unsafe impl Send for OutputRows<'_> {}
+
+impl<'a> OutputRows<'a> {
+    /// The parts before and from `row`.
+    fn split_at(self, row: usize) -> (Self, Self) {
+        assert!(self.rows.start <= row && row <= self.rows.end, "{row} is not in {:?}", self.rows);
+        let (start, end) = (self.rows.start, self.rows.end);
+        (Self { rows: start..row, ..self }, Self { rows: row..end, ..self })
+    }
+
+    /// The results of `token` for `rows`.
+    pub(crate) fn token_mut(&mut self, token: usize, rows: Range<usize>) -> &mut [f32] {
+        assert!(token < self.tokens && self.rows.start <= rows.start && rows.start <= rows.end && rows.end <= self.rows.end);
+        // SAFETY: checked above: `token` and `rows` are inside of this part, whose values nothing else reaches while `self` is
+        // borrowed.
+        unsafe { std::slice::from_raw_parts_mut(self.y.add(token * self.stride + rows.start), rows.end - rows.start) }
+    }
+}
+
+/// Where a matrix is cut into blocks of whole rows, and what each block costs.
+///
+/// *Invariant*: both lists have one entry more than there are blocks, start at zero, and never fall.
+pub(crate) struct RowBlocks {
+    first_rows: Vec<usize>,
+    costs_before: Vec<usize>,
+}
+
+/// Multiply-adds below which waking another thread costs more than it brings.
+const WORTH_A_THREAD: usize = 1 << 17;
+
+impl RowBlocks {
+    /// Blocks of `height` rows (the last may be lower), `cost(rows)` each.
+    pub(crate) fn of_height(rows: usize, height: usize, cost: impl Fn(Range<usize>) -> usize) -> Self {
+        let (mut first_rows, mut costs_before) = (vec![0], vec![0]);
+        let mut total = 0;
+        for start in (0..rows).step_by(height) {
+            let end = (start + height).min(rows);
+            total += cost(start..end);
+            first_rows.push(end);
+            costs_before.push(total);
+        }
+        Self { first_rows, costs_before }
+    }
+
+    /// Number of blocks.
+    pub(crate) fn len(&self) -> usize {
+        self.first_rows.len() - 1
+    }
+
+    /// Rows of one block.
+    pub(crate) fn rows(&self, block: usize) -> Range<usize> {
+        self.first_rows[block]..self.first_rows[block + 1]
+    }
+
+    /// Calls `work(blocks, their part of y)` for all blocks, on as many threads of the current pool as the cost is worth.
+    pub(crate) fn run(&self, operands: &mut Operands, work: impl Fn(Range<usize>, &mut OutputRows) + Sync) {
+        let total = self.costs_before[self.len()];
+        let threads = rayon::current_num_threads().min(total.saturating_mul(operands.tokens()) / WORTH_A_THREAD);
+        let (work, mut rest) = (&work, operands.output());
+        if threads < 2 {
+            return work(0..self.len(), &mut rest);
+        }
+        rayon::scope(move |scope| {
+            let mut start = 0;
+            for part in 1..=threads {
+                let goal = total.div_ceil(threads) * part;
+                let end = if part == threads {
+                    self.len()
+                } else {
+                    self.costs_before.partition_point(|&cost| cost < goal).min(self.len())
+                };
+                let blocks = start..end;
+                let (mut mine, later) = rest.split_at(self.first_rows[end]);
+                (rest, start) = (later, end);
+                scope.spawn(move |_| work(blocks, &mut mine));
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_every_result_once() {
+        let (tokens, rows, cols) = (3, 1001, 700);
+        let x = vec![0.0; tokens * cols];
+        let mut y = vec![0.0; tokens * rows];
+        let blocks = RowBlocks::of_height(rows, 12, |rows| rows.len() * cols);
+        assert_eq!(blocks.len(), 84);
+        let mut operands = Operands::new(&x, &mut y, tokens, rows, cols).unwrap();
+        blocks.run(&mut operands, |range, output| {
+            for block in range {
+                for token in 0..tokens {
+                    output.token_mut(token, blocks.rows(block)).iter_mut().for_each(|value| *value += 1.0);
+                }
+            }
+        });
+        assert!(y.iter().all(|value| *value == 1.0));
+    }
+
+    #[test]
+    #[should_panic(expected = "assertion failed")]
+    fn a_part_reaches_no_other() {
+        let mut y = [0.0; 8];
+        let mut operands = Operands::new(&[0.0; 2], &mut y, 2, 4, 1).unwrap();
+        let (mut top, _) = operands.output().split_at(2);
+        top.token_mut(0, 1..3);
+    }
+}
