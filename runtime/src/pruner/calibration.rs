@@ -139,3 +139,106 @@ impl Sum {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::batch::{Example, Input, Inputs, Tokens};
+    use crate::linear::{Linear, Product};
+    use crate::model::Cache;
+
+    /// Leaves `x` as it is.
+    struct Identity;
+
+    impl Product for Identity {
+        fn forward(&self, x: &Tensor) -> Result<Tensor> {
+            Ok(x.clone())
+        }
+    }
+
+    /// `q` and `k` read the features, `fc` reads twice their sum; `beyond` must not be reached.
+    struct Toy;
+
+    impl Model for Toy {
+        fn forward(&self, batch: &Batch, taps: &mut dyn Taps) -> Result<Tensor> {
+            let Inputs::Features(x) = &batch.inputs else { return Err(Fault::internal("features only")) };
+            let layer = |path| Linear::new(path, Arc::new(Identity));
+            let sum = (layer("q").forward(x, taps)? + layer("k").forward(x, taps)?)?;
+            let y = layer("fc").forward(&(sum * 2.0)?, taps)?;
+            layer("beyond").forward(&y, taps)?;
+            Err(Fault::running("the model went too far"))
+        }
+
+        fn encode(&self, _: &Inputs, _: &mut dyn Taps) -> Result<Tensor> {
+            Err(Fault::internal("not asked for"))
+        }
+
+        fn start(&self, _: &Tensor) -> Result<Box<dyn Cache>> {
+            Err(Fault::internal("not asked for"))
+        }
+
+        fn step(&self, _: &Tokens, _: &mut dyn Cache) -> Result<Tensor> {
+            Err(Fault::internal("not asked for"))
+        }
+    }
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint {
+            config: serde_json::Value::Null,
+            tensors: BTreeMap::new(),
+            masks: BTreeMap::new(),
+            quantized: BTreeMap::new(),
+            companions: Arc::default(),
+        }
+    }
+
+    /// Hessians of `layers` over rows of two tokens each.
+    fn hessians(rows: &[[[f32; 2]; 2]], layers: &[&str]) -> Result<Vec<Arc<[f32]>>> {
+        let read = Cell::new(0);
+        let mut calibration = RowCalibration {
+            build: &|_| Ok(Box::new(Toy)),
+            rows: rows.len(),
+            batch: &mut |row| {
+                read.set(read.get() + 1);
+                let features = Tensor::new(&rows[row], &Device::Cpu)?;
+                Batch::of(&[Example { input: Input::Features(features), decoder: vec![0], labels: vec![0] }], 0)
+            },
+        };
+        let layers: Vec<String> = layers.iter().map(|&layer| layer.to_owned()).collect();
+        let hessians = calibration.hessians(&checkpoint(), &layers);
+        assert!(hessians.is_err() || read.get() == rows.len());
+        hessians
+    }
+
+    #[test]
+    fn sums_are_means_over_tokens_and_layers_of_one_input_share_them() {
+        let rows = [[[1.0, 2.0], [0.0, -1.0]], [[3.0, 0.0], [1.0, 1.0]]];
+        let hessians = hessians(&rows, &["q", "k", "fc"]).unwrap();
+        // 2 / 4 * [[1 + 9 + 1, 2 + 1], [2 + 1, 4 + 1 + 1]]
+        let expected = [5.5, 1.5, 1.5, 3.0];
+        for (at, expected) in expected.into_iter().enumerate() {
+            assert!((hessians[0][at] - expected).abs() < 1e-6);
+            assert!((hessians[2][at] - 16.0 * expected).abs() < 1e-5, "fc reads four times the features");
+        }
+        assert!(Arc::ptr_eq(&hessians[0], &hessians[1]) && !Arc::ptr_eq(&hessians[0], &hessians[2]));
+    }
+
+    #[test]
+    fn a_pass_ends_with_the_last_wanted_layer_and_other_faults_stay() {
+        let rows = [[[1.0, 2.0], [0.0, -1.0]]];
+        assert!(hessians(&rows, &["k"]).is_ok());
+        let fault = hessians(&rows, &["q", "nowhere"]).unwrap_err();
+        assert_eq!(fault.message, "the model went too far");
+    }
+
+    #[test]
+    fn no_rows_and_values_that_are_not_finite_are_faults() {
+        assert!(hessians(&[], &["q"]).unwrap_err().message.contains("no calibration row reached `q`"));
+        assert!(hessians(&[[[f32::NAN, 0.0], [0.0, 0.0]]], &["fc"]).unwrap_err().message.contains("`fc`"));
+        assert!(hessians(&[[[1e30, 0.0], [0.0, 0.0]]], &["fc"]).unwrap_err().message.contains("not finite"));
+    }
+}

@@ -7,8 +7,6 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::{Fault, Result};
-
 mod constant;
 mod cosine;
 mod cubic;
@@ -85,17 +83,9 @@ impl Schedule {
         self
     }
 
-    /// The schedule laid over a stage. A stage that is shorter than the segments cuts them off; [`Timeline::is_cut`] tells.
-    ///
-    /// # Errors
-    /// When not exactly one segment takes the rest, save that a single segment may say how long it takes: its end value holds from
-    /// there on.
-    pub fn over(&self, stage: StageLength) -> Result<Timeline> {
-        let open = self.segments.iter().filter(|(_, span)| *span == Span::Rest).count();
-        if open > 1 || (open == 0 && self.segments.len() > 1) {
-            return Err(Fault::input(format!("{open} of the {} segments of this schedule have no `for:`", self.segments.len()))
-                .help("leave `for:` out of exactly one segment; it gets the rest of the stage"));
-        }
+    /// The schedule laid over a stage. A stage that is shorter than the segments cuts them off; [`Timeline::is_cut`] tells. Where no
+    /// segment takes the rest, the last value holds.
+    pub fn over(&self, stage: StageLength) -> Timeline {
         let fixed: u64 = self.segments.iter().filter_map(|&(_, span)| stage.steps_of(span)).sum();
         let rest = stage.steps.saturating_sub(fixed);
         let mut start = 0;
@@ -105,7 +95,7 @@ impl Schedule {
             start = end;
             segment
         });
-        Ok(Timeline { segments: segments.collect(), steps: stage.steps })
+        Timeline { segments: segments.collect(), steps: stage.steps }
     }
 }
 
@@ -175,7 +165,7 @@ mod tests {
             let schedule = Schedule::new(Linear { from: 0.0, to: 1.0 }, Span::Steps(first))
                 .then(Schedule::new(Hold { value: 1.0 }, Span::Rest))
                 .then(Schedule::new(Cosine { from: 1.0, to: 0.0 }, Span::Share(share)));
-            let timeline = schedule.over(StageLength { steps, steps_per_epoch: 7 }).unwrap();
+            let timeline = schedule.over(StageLength { steps, steps_per_epoch: 7 });
             prop_assert!((0.0..=1.0).contains(&timeline.at(step)));
         }
     }
@@ -194,8 +184,7 @@ mod tests {
     fn a_learning_rate_warms_up_and_decays() {
         let rate = Schedule::new(Linear { from: 0.0, to: 2e-4 }, Span::Steps(50))
             .then(Schedule::new(Linear { from: 2e-4, to: 0.0 }, Span::Rest))
-            .over(STAGE)
-            .unwrap();
+            .over(STAGE);
         assert_eq!([rate.at(0), rate.at(25), rate.at(50), rate.at(525), rate.at(1000)], [0.0, 1e-4, 2e-4, 1e-4, 0.0]);
         assert_eq!(rate.end(), 0.0);
         assert!(!rate.is_cut());
@@ -206,25 +195,21 @@ mod tests {
         let schedule = Schedule::new(Hold { value: 1.0 }, Span::Epochs(2.5))
             .then(Schedule::new(Hold { value: 2.0 }, Span::Rest))
             .then(Schedule::new(Hold { value: 3.0 }, Span::Share(0.25)));
-        let timeline = schedule.over(STAGE).unwrap();
+        let timeline = schedule.over(STAGE);
         assert_eq!([0, 249, 250, 749, 750, 2000].map(|step| timeline.at(step)), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
     }
 
     #[test]
     fn a_short_stage_cuts_its_schedule_and_says_so() {
         let schedule = Schedule::new(Linear { from: 0.0, to: 1.0 }, Span::Steps(50)).then(Schedule::constant(1.0));
-        let timeline = schedule.over(StageLength { steps: 20, steps_per_epoch: 20 }).unwrap();
+        let timeline = schedule.over(StageLength { steps: 20, steps_per_epoch: 20 });
         assert!(timeline.is_cut());
         assert_eq!(timeline.end(), 0.4);
     }
 
     #[test]
-    fn exactly_one_segment_takes_the_rest() {
-        let open = || Schedule::constant(1.0);
-        let fixed = || Schedule::new(Hold { value: 1.0 }, Span::Steps(10));
-        assert!(open().then(open()).over(STAGE).is_err());
-        assert!(fixed().then(fixed()).over(STAGE).is_err());
-        assert!(fixed().then(open()).then(fixed()).over(STAGE).is_ok());
-        assert_eq!(fixed().over(STAGE).unwrap().at(500), 1.0);
+    fn the_last_value_holds() {
+        let timeline = Schedule::new(Linear { from: 0.0, to: 1.0 }, Span::Steps(10)).over(STAGE);
+        assert_eq!([timeline.at(5), timeline.at(10), timeline.at(500)], [0.5, 1.0, 1.0]);
     }
 }

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Loads an exported folder with transformers and compressed-tensors, and compares it with what sparsec computed.
+
+    pip install torch transformers compressed-tensors
+    python runtime/scripts/check_export.py out/whisper-75 out/whisper-75.parity.safetensors
+
+The second file is written by `sparsec export --parity FILE`: a few held-out rows as the model reads them (`input_features`,
+`decoder_input_ids`), the `logits` that sparsec computed, and `weight/P` for some layers `P` as sparsec multiplies with them.
+
+Checked, in this order; exit status 1 if one fails:
+1. transformers finds every tensor it wants and no other;
+2. the weights that it dequantizes are those of sparsec, bit for bit, zeros included;
+3. logits agree when activations are rounded as sparsec rounds them: per token, scale = max |x| / 127;
+4. logits agree, less closely, with compressed-tensors' own rounding of activations (scale = max |x| / 127.5).
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForSpeechSeq2Seq
+from transformers.utils.quantization_config import CompressedTensorsConfig
+
+
+def load(folder, **options):
+    """The model in `folder`; stops when tensors are missing or left over."""
+    model, info = AutoModelForSpeechSeq2Seq.from_pretrained(folder, output_loading_info=True, dtype=torch.float32, **options)
+    tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
+    problems = {kind: sorted(set(info[kind]) - tied) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+    if any(problems.values()):
+        sys.exit(f"transformers does not find the tensors it wants: {problems}")
+    return model.eval()
+
+
+def round_tokens(x):
+    """INT8 per token and back, as sparsec does it."""
+    scale = x.abs().amax(-1, keepdim=True) / 127
+    scale = torch.where(scale < torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).eps, scale)
+    return (x / scale).round().clamp(-127, 127) * scale
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("parity", type=pathlib.Path)
+    parser.add_argument("--tolerance", type=float, default=1e-3, help="largest difference of logits in check 3, as a share of the largest logit")
+    parser.add_argument("--loose", type=float, default=5e-2, help="the same for check 4")
+    arguments = parser.parse_args()
+
+    with safe_open(arguments.parity, "pt") as file:
+        parity = {name: file.get_tensor(name) for name in file.keys()}
+    inputs = {name: parity[name] for name in ("input_features", "decoder_input_ids")}
+    quantization = json.loads((arguments.folder / "config.json").read_text()).get("quantization_config")
+
+    plain = load(arguments.folder, **({"quantization_config": CompressedTensorsConfig(dequantize=True)} if quantization else {}))
+    print("1. every tensor found")
+    expected = {name.removeprefix("weight/"): weight for name, weight in parity.items() if name.startswith("weight/")}
+    for path, weight in expected.items():
+        loaded = plain.get_submodule(path).weight.detach()
+        if not torch.equal(loaded, weight):
+            sys.exit(f"2. {path}: {(loaded != weight).sum()} of {weight.numel()} weights differ, by {(loaded - weight).abs().max():.2e} at most")
+    zeros = sum((weight == 0).sum().item() for weight in expected.values()) / max(1, sum(weight.numel() for weight in expected.values()))
+    print(f"2. {len(expected)} weights are the same bit for bit; {zeros:.1%} of them are zero")
+
+    if quantization:
+        ignored = set(quantization["ignore"])
+        for path, module in plain.named_modules():
+            if isinstance(module, torch.nn.Linear) and path not in ignored:
+                module.register_forward_pre_hook(lambda _, args: (round_tokens(args[0]), *args[1:]))
+    failed = compare("3. with sparsec's rounding of activations", plain, inputs, parity["logits"], arguments.tolerance)
+    if quantization:
+        theirs = load(arguments.folder)
+        failed |= compare("4. with compressed-tensors' rounding of activations", theirs, inputs, parity["logits"], arguments.loose)
+    sys.exit(failed)
+
+
+@torch.no_grad()
+def compare(what, model, inputs, expected, tolerance):
+    """Prints how far the logits of `model` are from `expected`; whether that is too far."""
+    logits = model(**inputs).logits
+    difference = ((logits - expected).abs().max() / expected.abs().max()).item()
+    agreement = (logits.argmax(-1) == expected.argmax(-1)).float().mean().item()
+    verdict = "within" if difference <= tolerance else "MORE THAN"
+    print(f"{what}: logits differ by {difference:.2e} of the largest, {verdict} {tolerance:.0e}; {agreement:.2%} of the tokens agree")
+    return difference > tolerance
+
+
+main()
