@@ -8,6 +8,7 @@ pub mod audio;
 pub mod batch;
 pub mod checkpoint;
 pub mod dataset;
+pub mod disk;
 pub mod fault;
 pub mod folder;
 pub mod linear;
@@ -19,7 +20,9 @@ pub mod postcondition;
 pub mod pruner;
 pub mod quantizer;
 pub mod report;
+pub mod run;
 pub mod schedule;
+pub mod shelf;
 pub mod threads;
 pub mod weight;
 

@@ -1,0 +1,198 @@
+//! A model as one file, exactly: between stages, and in the middle of one.
+//!
+//! A safetensors file whose names begin with what they are: `tensor/`, `mask/` (a word of 64 weights each), `values/` and `scales/`
+//! of quantized layers, `file/` for companions, `extra/` for whatever else an unfinished stage needs. Reading gives back what was
+//! written, bit by bit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::Value;
+
+use crate::checkpoint::QuantizedWeight;
+use crate::{Checkpoint, Fault, Mask, Result, disk};
+
+/// A model, and what else an unfinished stage needs to go on.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// The model.
+    pub checkpoint: Checkpoint,
+    /// Tensors of an optimizer.
+    pub extra: BTreeMap<String, Tensor>,
+    /// How far the stage came.
+    pub progress: Value,
+}
+
+impl Snapshot {
+    /// A finished model.
+    pub fn of(checkpoint: Checkpoint) -> Self {
+        Self { checkpoint, extra: BTreeMap::new(), progress: Value::Null }
+    }
+
+    /// Writes the file at `path`, whole or not at all.
+    ///
+    /// # Errors
+    /// A disk that is full or cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut entries = Vec::new();
+        for (name, tensor) in &self.checkpoint.tensors {
+            entries.push(Entry::floats(format!("tensor/{name}"), tensor)?);
+        }
+        for (name, tensor) in &self.extra {
+            entries.push(Entry::floats(format!("extra/{name}"), tensor)?);
+        }
+        entries.extend(self.checkpoint.masks.iter().map(|(path, mask)| Entry::mask(path, mask)));
+        for (path, weight) in &self.checkpoint.quantized {
+            let values = weight.values.iter().map(|value| value.cast_unsigned()).collect();
+            entries.push(Entry {
+                name: format!("values/{path}"),
+                dtype: Dtype::I8,
+                shape: vec![weight.out, weight.inputs],
+                bytes: values,
+            });
+            let scales = Tensor::from_slice(&weight.scales, weight.out, &Device::Cpu)?;
+            entries.push(Entry::floats(format!("scales/{path}"), &scales)?);
+        }
+        for (name, bytes) in self.checkpoint.companions.iter() {
+            entries.push(Entry {
+                name: format!("file/{name}"),
+                dtype: Dtype::U8,
+                shape: vec![bytes.len()],
+                bytes: bytes.clone(),
+            });
+        }
+        let masked: Vec<_> = self.checkpoint.masks.iter().map(|(path, mask)| (path, mask.cols())).collect();
+        let metadata = HashMap::from([
+            ("config".to_owned(), self.checkpoint.config.to_string()),
+            ("progress".to_owned(), self.progress.to_string()),
+            ("columns".to_owned(), serde_json::json!(BTreeMap::from_iter(masked)).to_string()),
+        ]);
+        let views = entries.iter().map(|entry| {
+            let view = TensorView::new(entry.dtype, entry.shape.clone(), &entry.bytes);
+            view.map(|view| (entry.name.as_str(), view)).map_err(|error| Fault::internal(format!("`{}`: {error}", entry.name)))
+        });
+        let views = views.collect::<Result<Vec<_>>>()?;
+        let bytes = safetensors::serialize(views, Some(metadata))
+            .map_err(|error| Fault::internal(format!("this model cannot be written down: {error}")))?;
+        disk::write_file(path, |file| file.write_all(&bytes))
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// A file that is missing, or was not written by [`Snapshot::write`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Fault::reading(path, &error))?;
+        Self::parse(&bytes).map_err(|fault| fault.at(path).help("delete this file; what it held is computed again"))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let broken = |error: &dyn std::fmt::Display| Fault::input(format!("this state of a stage is damaged: {error}"));
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
+        let stored = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
+        let json = |key: &str| -> Result<Value> {
+            let text =
+                header.metadata().as_ref().and_then(|metadata| metadata.get(key)).ok_or_else(|| broken(&format!("no {key}")))?;
+            serde_json::from_str(text).map_err(|error| broken(&error))
+        };
+        let columns: BTreeMap<String, usize> = serde_json::from_value(json("columns")?).map_err(|error| broken(&error))?;
+        let (mut tensors, mut extra, mut masks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut values, mut scales, mut companions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (name, view) in stored.iter() {
+            let (kind, name) = name.split_once('/').ok_or_else(|| broken(&name))?;
+            match kind {
+                "tensor" => drop(tensors.insert(name.to_owned(), floats(&view)?)),
+                "extra" => drop(extra.insert(name.to_owned(), floats(&view)?)),
+                "mask" => drop(masks.insert(name.to_owned(), mask(&view, columns.get(name).copied().unwrap_or(0)))),
+                "values" => drop(values.insert(name.to_owned(), (view.shape().to_vec(), view.data()))),
+                "scales" => drop(scales.insert(name.to_owned(), floats(&view)?.to_vec1::<f32>()?)),
+                "file" => drop(companions.insert(name.to_owned(), view.data().to_vec())),
+                _ => return Err(broken(&format!("`{kind}` is unknown"))),
+            }
+        }
+        let mut quantized = BTreeMap::new();
+        for (path, (shape, bytes)) in values {
+            let (&[out, inputs], Some(scales)) = (shape.as_slice(), scales.remove(&path)) else {
+                return Err(broken(&format!("`{path}` is not a quantized matrix")));
+            };
+            let values = bytes.iter().map(|value| value.cast_signed()).collect();
+            quantized.insert(path, QuantizedWeight { values, scales: scales.into(), out, inputs });
+        }
+        let checkpoint = Checkpoint { config: json("config")?, tensors, masks, quantized, companions: Arc::new(companions) };
+        Ok(Self { checkpoint, extra, progress: json("progress")? })
+    }
+}
+
+/// One tensor of the file.
+struct Entry {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Entry {
+    fn floats(name: String, tensor: &Tensor) -> Result<Self> {
+        let bytes = tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().flat_map(f32::to_le_bytes).collect();
+        Ok(Self { name, dtype: Dtype::F32, shape: tensor.dims().to_vec(), bytes })
+    }
+
+    fn mask(path: &str, mask: &Mask) -> Self {
+        let bytes = (0..mask.rows()).flat_map(|row| mask.row(row).iter().flat_map(|word| word.to_le_bytes())).collect();
+        Self { name: format!("mask/{path}"), dtype: Dtype::U64, shape: vec![mask.rows(), mask.cols().div_ceil(64)], bytes }
+    }
+}
+
+fn floats(view: &TensorView<'_>) -> Result<Tensor> {
+    let values = view.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect::<Vec<f32>>();
+    Ok(Tensor::from_vec(values, view.shape(), &Device::Cpu)?)
+}
+
+fn mask(view: &TensorView<'_>, columns: usize) -> Mask {
+    let words: Vec<u64> = view.data().as_chunks::<8>().0.iter().map(|&bytes| u64::from_le_bytes(bytes)).collect();
+    let (rows, per_row) = (view.shape().first().copied().unwrap_or(0), columns.div_ceil(64));
+    let bit = |row: usize, col: usize| words.get(row * per_row + col / 64).is_some_and(|word| word >> (col % 64) & 1 == 1);
+    Mask::from_fn(rows, columns, bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_bit_by_bit() {
+        let weight = Tensor::from_slice(&[1.0f32, f32::MIN_POSITIVE / 4.0, -0.0, 3.5, 1e-30, 7.0], (2, 3), &Device::Cpu).unwrap();
+        let quantized = QuantizedWeight { values: [-127i8, 0, 5, 127].into(), scales: [0.5f32, 0.25].into(), out: 2, inputs: 2 };
+        let snapshot = Snapshot {
+            checkpoint: Checkpoint {
+                config: serde_json::json!({"d_model": 3}),
+                tensors: BTreeMap::from([("a.weight".to_owned(), weight.clone())]),
+                masks: BTreeMap::from([("a".to_owned(), Mask::from_fn(3, 70, |row, col| (row + col) % 3 == 0))]),
+                quantized: BTreeMap::from([("b".to_owned(), quantized)]),
+                companions: Arc::new(BTreeMap::from([("tokenizer.json".to_owned(), b"{}".to_vec())])),
+            },
+            extra: BTreeMap::from([("moment".to_owned(), weight)]),
+            progress: serde_json::json!({"step": 7}),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stage.safetensors");
+        snapshot.write(&path).unwrap();
+        let back = Snapshot::read(&path).unwrap();
+        let bits = |snapshot: &Snapshot| -> Vec<u32> {
+            let tensors = snapshot.checkpoint.tensors.values().chain(snapshot.extra.values());
+            tensors.flat_map(|tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()).map(f32::to_bits).collect()
+        };
+        assert_eq!(bits(&back), bits(&snapshot));
+        assert_eq!(back.checkpoint.masks, snapshot.checkpoint.masks);
+        assert_eq!(back.checkpoint.quantized, snapshot.checkpoint.quantized);
+        assert_eq!(back.checkpoint.companions, snapshot.checkpoint.companions);
+        assert_eq!((back.checkpoint.config, back.progress), (snapshot.checkpoint.config, snapshot.progress));
+
+        std::fs::write(&path, &std::fs::read(&path).unwrap()[..100]).unwrap();
+        let fault = Snapshot::read(&path).map(|_| ()).unwrap_err();
+        assert!(fault.path.is_some() && fault.message.contains("damaged"), "{fault}");
+    }
+}

@@ -1,0 +1,119 @@
+//! The folder `.sparsec` of a working directory: finished stages, work in progress, scores and reports, held by one run at a time.
+//!
+//! ```text
+//! .sparsec/lock                    the process that runs here, locked while it does
+//! .sparsec/stages/<key>/           a finished stage: model.safetensors, record.json
+//! .sparsec/work/<key>.safetensors  where an unfinished stage goes on
+//! .sparsec/scores/<key>.json       edits of every utterance of a model on a data set
+//! .sparsec/reports/<key>/          report.json and report.html of a finished run
+//! ```
+//!
+//! A key is the meaning of a step: its fingerprint, the content of every file that it reads, and the keys of the steps above it.
+//! So nothing here is ever out of date; deleting the folder loses time and nothing else.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::{Fault, Result};
+
+/// The name of the folder.
+pub const NAME: &str = ".sparsec";
+
+/// The state folder of a working directory, locked by this process.
+pub struct State {
+    root: PathBuf,
+    /// Unlocks when it is dropped, or when the process ends in whatever way.
+    _lock: File,
+}
+
+impl State {
+    /// Opens and locks the state of the working directory `directory`, making it where it is missing.
+    ///
+    /// # Errors
+    /// When another process runs here, or the folder cannot be written.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let root = directory.join(NAME);
+        fs::create_dir_all(&root).map_err(|error| Fault::writing(&root, &error))?;
+        let path = root.join("lock");
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut lock = opened.map_err(|error| Fault::writing(&path, &error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(taken(&root, &mut lock)),
+            Err(TryLockError::Error(error)) => return Err(Fault::writing(&path, &error)),
+        }
+        sign(&mut lock).map_err(|error| Fault::writing(&path, &error))?;
+        Ok(Self { root, _lock: lock })
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of a finished stage.
+    pub fn stage(&self, key: &blake3::Hash) -> PathBuf {
+        self.root.join("stages").join(key.to_hex().as_str())
+    }
+
+    /// The file from which an unfinished stage goes on.
+    pub fn work(&self, key: &blake3::Hash) -> PathBuf {
+        self.root.join("work").join(format!("{}.safetensors", key.to_hex()))
+    }
+
+    /// The file of a score.
+    pub fn score(&self, key: &blake3::Hash) -> PathBuf {
+        self.root.join("scores").join(format!("{}.json", key.to_hex()))
+    }
+
+    /// The folder of the report of a run.
+    pub fn report(&self, key: &blake3::Hash) -> PathBuf {
+        self.root.join("reports").join(key.to_hex().as_str())
+    }
+}
+
+/// Leaves this process's number for whoever finds the lock taken.
+fn sign(lock: &mut File) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    write!(lock, "{}", std::process::id())
+}
+
+/// The fault for a folder that another run holds.
+fn taken(root: &Path, lock: &mut File) -> Fault {
+    let mut process = String::new();
+    // The holder may be about to write its number; then it goes unnamed.
+    let _ = lock.read_to_string(&mut process);
+    let who = if process.is_empty() { "another run".to_owned() } else { format!("another run, process {process},") };
+    Fault::environment(format!("{who} works in this folder"))
+        .at(root)
+        .help("wait for it to end, or run in another folder with `--directory`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FaultKind;
+
+    #[test]
+    fn one_run_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let fault = State::open(folder.path()).map(|_| ()).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Environment);
+        assert!(fault.message.contains(&format!("process {}", std::process::id())), "{fault}");
+        drop(state);
+        State::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocked = folder.path().join("file");
+        fs::write(&blocked, "").unwrap();
+        let fault = State::open(&blocked).map(|_| ()).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Environment);
+        assert_eq!(fault.path, Some(blocked.join(NAME)));
+    }
+}
