@@ -4,6 +4,7 @@
 //! that ends before its header says, or whose samples are no numbers, is a fault and never a shorter utterance.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
@@ -50,9 +51,9 @@ impl Decoder {
     /// Decodes `source`, which faults call `path`.
     pub(super) fn of(source: Box<dyn MediaSource>, path: &Path) -> Result<Self> {
         let stream = MediaSourceStream::new(source, Default::default());
-        let format = symphonia::default::get_probe()
-            .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(|error| unknown(path, &error))?;
+        let probe =
+            || symphonia::default::get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default());
+        let format = guarded(probe).map_err(|error| unknown(path, &error))?;
         let track = format
             .default_track(TrackType::Audio)
             .ok_or_else(|| Fault::input("there is no sound in this file").at(path).help(CONVERT))?;
@@ -61,9 +62,8 @@ impl Decoder {
         let (Some(parameters), Some(sample_rate)) = (parameters, parameters.and_then(|audio| audio.sample_rate)) else {
             return Err(Fault::input("this file does not say how its sound is coded").at(path).help(CONVERT));
         };
-        let codec = symphonia::default::get_codecs()
-            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-            .map_err(|error| unknown(path, &error))?;
+        let codec = || symphonia::default::get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default());
+        let codec = guarded(codec).map_err(|error| unknown(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
             codec,
@@ -84,7 +84,7 @@ impl Decoder {
     /// The next mono samples; `None` after the last.
     pub(super) fn packet(&mut self) -> Result<Option<&[f32]>> {
         loop {
-            let packet = match self.format.next_packet() {
+            let packet = match guarded(|| self.format.next_packet()) {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return self.end().map(|()| None),
                 Err(error) => return Err(self.broken(&error)),
@@ -92,7 +92,7 @@ impl Decoder {
             if packet.track_id != self.track {
                 continue;
             }
-            match self.codec.decode(&packet) {
+            match guarded(|| self.codec.decode(&packet)) {
                 Ok(sound) if sound.frames() == 0 => {}
                 Ok(sound) => {
                     let (rate, channels) = (sound.spec().rate(), sound.spec().channels().count());
@@ -139,7 +139,7 @@ impl Decoder {
     /// A failure after the file was opened.
     fn broken(&self, error: &Error) -> Fault {
         match error {
-            Error::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => match self.promised {
+            error if is_end(error) => match self.promised {
                 Some(promised) => self.short(promised),
                 None => self.fault("the file is cut short".to_owned()).help(RENEW),
             },
@@ -155,7 +155,21 @@ impl Decoder {
     }
 }
 
+/// Whether the file ended where more had to come.
+fn is_end(error: &Error) -> bool {
+    matches!(error, Error::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof)
+}
+
+/// One step of the decoder. Headers that contradict themselves overflow its arithmetic, which is a panic in builds that check: the
+/// file is at fault, and nothing that saw the panic is used again.
+fn guarded<T>(step: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or(Err(Error::Unsupported("a header that contradicts itself")))
+}
+
 /// A file that cannot be opened as sound.
 fn unknown(path: &Path, error: &Error) -> Fault {
+    if is_end(error) {
+        return Fault::input("the file is cut short, before its sound begins").at(path).help(RENEW);
+    }
     Fault::input(format!("this is no sound file that can be read: {error}")).at(path).help(CONVERT)
 }

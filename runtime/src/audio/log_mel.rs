@@ -227,3 +227,61 @@ fn mel_filters(mels: usize, n_fft: usize, sample_rate: u32) -> Vec<Filter> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The spectrogram by its definition: every frame, every bin, every filter.
+    fn plain(log_mel: &LogMel, samples: &[f32]) -> Vec<f32> {
+        let (n_fft, window) = (log_mel.hann.len(), log_mel.window_samples);
+        let mut padded = samples.to_vec();
+        padded.resize(window, 0.0);
+        let at = |i: i64| {
+            let reflected = if i < 0 { -i } else { i };
+            padded[(if reflected < window as i64 { reflected } else { 2 * (window as i64 - 1) - reflected }) as usize]
+        };
+        let mut logs = vec![0.0; log_mel.mels() * log_mel.frames()];
+        for t in 0..log_mel.frames() {
+            let start = (t * log_mel.hop) as i64 - n_fft as i64 / 2;
+            let power: Vec<f64> = (0..=n_fft / 2)
+                .map(|bin| {
+                    let (mut re, mut im) = (0.0, 0.0);
+                    for i in 0..n_fft {
+                        let x = f64::from(at(start + i as i64)) * log_mel.hann[i];
+                        let angle = 2.0 * PI * (bin * i) as f64 / n_fft as f64;
+                        re += x * angle.cos();
+                        im -= x * angle.sin();
+                    }
+                    re * re + im * im
+                })
+                .collect();
+            for (mel, filter) in log_mel.filters.iter().enumerate() {
+                let energy: f64 = filter.weights.iter().enumerate().map(|(i, w)| w * power[filter.first + i]).sum();
+                logs[mel * log_mel.frames() + t] = energy.max(1e-10).log10();
+            }
+        }
+        let loudest = logs.iter().copied().fold(f64::MIN, f64::max);
+        logs.iter().map(|log| ((log.max(loudest - 8.0) + 4.0) / 4.0) as f32).collect()
+    }
+
+    #[test]
+    fn fast_and_plain_agree() {
+        let config =
+            serde_json::json!({"sampling_rate": 4000, "n_fft": 64, "hop_length": 20, "feature_size": 12, "chunk_length": 1});
+        let log_mel = LogMel::from_config(&config).unwrap();
+        for samples in [0, 1, 33, 400, 3961, 3999, 4000] {
+            let sound: Vec<f32> = (0..samples).map(|i| ((i * i) as f32 * 0.001).sin() * 0.3).collect();
+            let (fast, plain) = (log_mel.features(&sound), plain(&log_mel, &sound));
+            for (i, (fast, plain)) in fast.iter().zip(&plain).enumerate() {
+                assert!((fast - plain).abs() < 1e-6, "{samples} samples, value {i}: {fast} and {plain}");
+            }
+        }
+    }
+
+    #[test]
+    fn silence_is_the_floor() {
+        let log_mel = LogMel::from_config(&serde_json::json!({"chunk_length": 1})).unwrap();
+        assert!(log_mel.features(&[]).iter().all(|&x| x == -1.5));
+    }
+}

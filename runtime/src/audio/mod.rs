@@ -115,3 +115,6 @@ impl Iterator for Windows {
         (window > 0).then(|| Ok(self.ahead.drain(..window).collect()))
     }
 }
+
+#[cfg(test)]
+mod tests;

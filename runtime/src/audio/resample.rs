@@ -137,3 +137,69 @@ impl Blocks {
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::f64::consts::TAU;
+
+    fn tone(hz: f64, rate: u32, samples: usize) -> Vec<f32> {
+        (0..samples).map(|i| (TAU * hz * i as f64 / f64::from(rate)).sin() as f32).collect()
+    }
+
+    #[test]
+    fn a_tone_keeps_its_pitch_and_phase() {
+        for (from, to) in [
+            (44_100, 16_000),
+            (48_000, 16_000),
+            (8000, 16_000),
+            (22_050, 16_000),
+            (11_025, 16_000),
+            (96_000, 16_000),
+            (16_001, 16_000),
+        ] {
+            for hz in [220.0, 1500.0, 3200.0] {
+                let samples = from as usize;
+                let converted = resample(&tone(hz, from, samples), from, to).unwrap();
+                assert_eq!(converted.len(), to as usize, "{from} to {to}");
+                // Away from the ends, where the tone begins and stops abruptly.
+                let same = tone(hz, to, to as usize);
+                let inside = 2000..to as usize - 2000;
+                let difference =
+                    converted[inside.clone()].iter().zip(&same[inside]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(difference < 1e-4, "{hz} Hz, {from} to {to}: {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_new_rate_cannot_hold_is_gone() {
+        for (hz, from) in [(9000.0, 44_100), (12_000.0, 48_000), (20_000.0, 44_100)] {
+            let converted = resample(&tone(hz, from, from as usize), from, 16_000).unwrap();
+            let loudest = converted[2000..14_000].iter().fold(0.0f32, |a, b| a.max(b.abs()));
+            assert!(loudest < 1e-4, "{hz} Hz: {loudest}");
+        }
+    }
+
+    #[test]
+    fn the_length_is_exact_and_pieces_make_no_difference() {
+        for samples in [0, 1, 2, 441, 1023, 1024, 5000] {
+            let sound = tone(300.0, 44_100, samples);
+            let whole = resample(&sound, 44_100, 16_000).unwrap();
+            assert_eq!(whole.len(), (samples * 160).div_ceil(441));
+            let mut resampler = Resampler::new(44_100, 16_000).unwrap();
+            let mut pieces = Vec::new();
+            for piece in sound.chunks(313) {
+                resampler.push(piece, &mut pieces).unwrap();
+            }
+            resampler.finish(&mut pieces).unwrap();
+            assert_eq!(whole, pieces);
+        }
+    }
+
+    #[test]
+    fn equal_rates_change_nothing() {
+        let sound = tone(440.0, 16_000, 1000);
+        assert_eq!(resample(&sound, 16_000, 16_000).unwrap(), sound);
+    }
+}
