@@ -169,10 +169,10 @@ mod tests {
         let before = checkpoint(WEIGHTS);
         let mut after = before.clone();
         after.tensors.clear();
-        after.quantized.insert("fc".to_owned(), Rtn.quantize(&WEIGHTS, 2, 4, None).unwrap());
+        after.quantized.insert("fc".to_owned(), Rtn {}.quantize(&WEIGHTS, 2, 4, None).unwrap());
         assert!(masks_kept(&before, &after).is_ok());
         assert_eq!(something_changed(&before, &after).unwrap(), 2);
-        after.quantized.insert("fc".to_owned(), Rtn.quantize(&[1.0; 8], 2, 4, None).unwrap());
+        after.quantized.insert("fc".to_owned(), Rtn {}.quantize(&[1.0; 8], 2, 4, None).unwrap());
         assert!(masks_kept(&before, &after).is_err());
     }
 

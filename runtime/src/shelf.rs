@@ -59,6 +59,7 @@ macro_rules! word {
                 ]
             }
 
+            #[allow(unused_variables, reason = "a word without parameters reads none")]
             fn from_call(call: &sparsec_compiler::Call) -> $crate::Result<Self> {
                 Ok(Self {
                     $($($positional: $crate::shelf::argument(call, $crate::word!(@label $positional))?,)+)?
@@ -67,13 +68,19 @@ macro_rules! word {
             }
         }
     };
+    ($(#[doc = $doc:literal])+ $visibility:vis struct $name:ident = $word:literal;) => {
+        $crate::word! { $(#[doc = $doc])+ $visibility struct $name = $word {} }
+    };
     (@label $field:ident) => {
         stringify!($field).trim_start_matches("r#")
     };
     (@param $field:ident: $type:ty, [$($doc:literal)+] $(, where $range:literal)? $(, = $default:expr)?) => {{
         let param = $crate::shelf::param::<$type>($crate::word!(@label $field), concat!($($doc, "\n"),+));
         $(let param = param.within($range);)?
-        $(let param = param.default($crate::shelf::Defaulted::text(&<$type as From<_>>::from($default)));)?
+        $(
+            let default: $type = $default;
+            let param = param.default($crate::shelf::Defaulted::text(&default));
+        )?
         param
     }};
 }
@@ -332,6 +339,7 @@ defaulted! {
     usize: number => number;
     u64: number => number;
     bool: flag => flag;
+    String: text => Value::Text(text.clone());
     Ratio: ratio => Value::Ratio(ratio.0);
     Rows: rows => Value::Rows(rows.0);
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::rank::{self, key};
 use super::{Calibration, PrunedLayer, Pruner, Request};
 use crate::weight::Weight;
-use crate::{Checkpoint, Mask, Result};
+use crate::{Checkpoint, Mask, Result, choice, word};
 
 /// Which weights compete with each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,11 +20,14 @@ pub enum Scope {
     Global,
 }
 
-/// Magnitude pruning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Magnitude {
-    /// Which weights compete with each other.
-    pub scope: Scope,
+choice! { Scope { Uniform = "uniform", Global = "global" } }
+
+word! {
+    /// The weights of least absolute value go, and the others stay as they are.
+    pub struct Magnitude = "magnitude" {
+        /// Whether weights compete within their layer or with those of all layers.
+        scope: Scope = Scope::Uniform,
+    }
 }
 
 impl Pruner for Magnitude {

@@ -14,6 +14,9 @@ mod magnitude;
 mod rank;
 mod sparsegpt;
 
+use crate::shelf::Shelf;
+use crate::{choice, row, shelved};
+
 pub use calibration::RowCalibration;
 pub use magnitude::{Magnitude, Scope};
 pub use sparsegpt::SparseGpt;
@@ -24,6 +27,12 @@ pub enum Pattern {
     /// Anywhere.
     Unstructured,
 }
+
+choice! { Pattern { Unstructured = "unstructured" } }
+
+/// Every pruner.
+pub static PRUNERS: Shelf<dyn Pruner> = Shelf::new("pruner", &[row!(dyn Pruner, Magnitude), row!(dyn Pruner, SparseGpt)]);
+shelved! { dyn Pruner, PRUNERS }
 
 /// What a pruner is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +82,7 @@ pub trait Calibration {
 }
 
 /// A pruning method.
-pub trait Pruner: Send + Sync {
+pub trait Pruner: std::fmt::Debug + Send + Sync {
     /// Whether `prune` needs calibration rows.
     fn needs_calibration(&self) -> bool;
 

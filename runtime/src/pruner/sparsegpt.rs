@@ -17,21 +17,17 @@ use rayon::prelude::*;
 use super::hessian::InverseFactor;
 use super::rank::{self, key};
 use super::{Calibration, PrunedLayer, Pruner, Request};
+use crate::shelf::Ratio;
 use crate::weight::Weight;
-use crate::{Checkpoint, Fault, Mask, Result};
+use crate::{Checkpoint, Fault, Mask, Result, word};
 
-/// SparseGPT pruning.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SparseGpt {
-    /// Added to the diagonal of the Hessian, as a share of its mean; raised tenfold where that is not enough.
-    pub damping: f64,
-    /// Columns that choose their removals together.
-    pub block: usize,
-}
-
-impl Default for SparseGpt {
-    fn default() -> Self {
-        Self { damping: 0.01, block: 128 }
+word! {
+    /// One shot, layer by layer; every weight that stays is moved to make up for those that go (arXiv 2301.00774).
+    pub struct SparseGpt = "sparsegpt" {
+        /// Added to the diagonal of the Hessian, as a share of its mean; raised tenfold where that is not enough.
+        damping: Ratio where "0%..100%" = Ratio(0.01),
+        /// Columns that choose their removals together.
+        block: usize where "1..65536" = 128,
     }
 }
 
@@ -55,7 +51,7 @@ impl Pruner for SparseGpt {
             let mut finished = Vec::with_capacity(layers.len());
             for same_input in work.chunk_by(|(_, a), (_, b)| Arc::ptr_eq(a, b)) {
                 let (path, hessian) = same_input[0];
-                let factor = InverseFactor::new(hessian, Weight::read(checkpoint, path)?.inputs, self.damping)
+                let factor = InverseFactor::new(hessian, Weight::read(checkpoint, path)?.inputs, self.damping.0)
                     .map_err(|fault| Fault { message: format!("pruning `{path}`: {}", fault.message), ..fault })?;
                 for (path, _) in same_input {
                     let mut weight = Weight::read(checkpoint, path)?;
@@ -101,8 +97,8 @@ impl SparseGpt {
     /// What the user should know about this layer's Hessian.
     fn notes(&self, factor: &InverseFactor) -> Vec<String> {
         let mut notes = Vec::new();
-        if factor.damping > self.damping {
-            notes.push(format!("damping raised from {}% to {}%", self.damping * 100.0, factor.damping * 100.0));
+        if factor.damping > self.damping.0 {
+            notes.push(format!("damping raised from {}% to {}%", self.damping.0 * 100.0, factor.damping * 100.0));
         }
         if !factor.dead.is_empty() {
             notes.push(format!("{} inputs are zero on every calibration row, and so are their weights now", factor.dead.len()));

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Mask;
+use crate::shelf::Ratio;
 use crate::weight::Weight;
 
 /// Two blocks of two layers each, weights from a fixed pattern scaled by layer.
@@ -53,10 +54,10 @@ impl Calibration for FixedInputs {
 /// Every row of the table, with every scope.
 fn pruners() -> Vec<(&'static str, Box<dyn Pruner>)> {
     vec![
-        ("magnitude", Box::new(Magnitude::default())),
+        ("magnitude", Box::new(Magnitude { scope: Scope::Uniform })),
         ("magnitude, global", Box::new(Magnitude { scope: Scope::Global })),
-        ("sparsegpt", Box::new(SparseGpt::default())),
-        ("sparsegpt in small blocks", Box::new(SparseGpt { block: 8, ..SparseGpt::default() })),
+        ("sparsegpt", Box::new(SparseGpt { damping: Ratio(0.01), block: 128 })),
+        ("sparsegpt in small blocks", Box::new(SparseGpt { damping: Ratio(0.01), block: 8 })),
     ]
 }
 
@@ -225,7 +226,7 @@ fn sparsegpt_does_what_the_authors_code_does() {
         let (block, sparsity, damping) = (settings[0] as usize, settings[1], settings[2]);
         let mut pruned = checkpoint(1);
         pruned.tensors.insert("fc.weight".into(), tensor("weight"));
-        SparseGpt { damping, block }
+        SparseGpt { damping: Ratio(damping), block }
             .prune(
                 &mut pruned,
                 &Request { layers: &["fc".to_owned()], sparsity, pattern: Pattern::Unstructured },

@@ -4,7 +4,8 @@
 //! within half a scale, a zero comes back as zero, what a mask removes is 0, and a value that is not finite is a fault.
 
 use crate::checkpoint::QuantizedWeight;
-use crate::{Mask, Result};
+use crate::shelf::Shelf;
+use crate::{Mask, Result, row, shelved};
 
 mod activation;
 mod rtn;
@@ -16,13 +17,17 @@ pub use rtn::Rtn;
 const LARGEST: f32 = 127.0;
 
 /// A way to round a weight matrix to INT8 with one scale per output channel.
-pub trait Quantizer: Send + Sync {
+pub trait Quantizer: std::fmt::Debug + Send + Sync {
     /// Rounds `weight` `[out, in]`, row-major. A weight that `mask` prunes becomes 0 and stays 0.
     ///
     /// # Errors
     /// Weights that are not finite.
     fn quantize(&self, weight: &[f32], out: usize, inputs: usize, mask: Option<&Mask>) -> Result<QuantizedWeight>;
 }
+
+/// Every quantizer.
+pub static QUANTIZERS: Shelf<dyn Quantizer> = Shelf::new("quantizer", &[row!(dyn Quantizer, Rtn)]);
+shelved! { dyn Quantizer, QUANTIZERS }
 
 /// The scale at which the value of largest magnitude becomes 127. Where that is too small to divide by, any scale will do.
 fn symmetric_scale(values: &[f32]) -> f32 {
@@ -42,7 +47,7 @@ mod tests {
 
     /// Every row of the table.
     fn quantizers() -> Vec<(&'static str, Box<dyn Quantizer>)> {
-        vec![("rtn", Box::new(Rtn))]
+        vec![("rtn", Box::new(Rtn {}))]
     }
 
     proptest! {

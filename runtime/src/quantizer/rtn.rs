@@ -4,11 +4,12 @@
 
 use super::{Quantizer, round, symmetric_scale};
 use crate::checkpoint::QuantizedWeight;
-use crate::{Fault, Mask, Result};
+use crate::{Fault, Mask, Result, word};
 
-/// Round to nearest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rtn;
+word! {
+    /// Rounds every weight to the nearest value of its row's grid; no data, no search.
+    pub struct Rtn = "rtn";
+}
 
 impl Quantizer for Rtn {
     fn quantize(&self, weight: &[f32], out: usize, inputs: usize, mask: Option<&Mask>) -> Result<QuantizedWeight> {
@@ -38,11 +39,11 @@ mod tests {
     #[test]
     fn each_row_has_its_own_grid_and_halves_go_to_even() {
         let weight = [127.0, 0.5, 1.5, -2.5, -127.0, 12.7, -0.635, 0.0, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-        let quantized = Rtn.quantize(&weight, 3, 5, None).unwrap();
+        let quantized = Rtn {}.quantize(&weight, 3, 5, None).unwrap();
         assert_eq!(quantized.values[..], [127, 0, 2, -2, -127, 127, -6, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(quantized.scales[..], [1.0, 0.1, f32::EPSILON]);
         let one_row_less = Mask::from_fn(3, 5, |row, col| row != 1 || col != 0);
-        let quantized = Rtn.quantize(&weight, 3, 5, Some(&one_row_less)).unwrap();
+        let quantized = Rtn {}.quantize(&weight, 3, 5, Some(&one_row_less)).unwrap();
         assert_eq!(quantized.scales[1], 0.635 / 127.0, "a pruned weight does not widen its row's grid");
     }
 }

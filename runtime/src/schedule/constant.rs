@@ -1,16 +1,19 @@
 //! `constant(x)`: the same value all the time.
 
 use super::Curve;
+use crate::shelf::Level;
+use crate::word;
 
-/// One value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Constant {
-    /// The value.
-    pub value: f64,
+word! {
+    /// The same value all the time.
+    pub struct Constant = "constant"(
+        /// The value.
+        value: Level,
+    ) {}
 }
 
 impl Curve for Constant {
     fn at(&self, _: f64) -> f64 {
-        self.value
+        self.value.0
     }
 }

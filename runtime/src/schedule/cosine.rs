@@ -5,19 +5,20 @@
 use std::f64::consts::PI;
 
 use super::Curve;
+use crate::shelf::Ends;
+use crate::word;
 
-/// Half a wave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cosine {
-    /// The value at the start.
-    pub from: f64,
-    /// The value at the end.
-    pub to: f64,
+word! {
+    /// From one value to another along half a wave, slow at both ends.
+    pub struct Cosine = "cosine"(
+        /// The values at its start and at its end.
+        ends: Ends,
+    ) {}
 }
 
 impl Curve for Cosine {
     fn at(&self, x: f64) -> f64 {
         let left = (1.0 + (PI * x).cos()) / 2.0;
-        self.from * left + self.to * (1.0 - left)
+        self.ends.from * left + self.ends.to * (1.0 - left)
     }
 }

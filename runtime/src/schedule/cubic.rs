@@ -3,19 +3,20 @@
 //! Zhu & Gupta, "To prune, or not to prune" (arXiv 1710.01878): weights go fast while many are redundant, and slowly at the end.
 
 use super::Curve;
+use crate::shelf::Ends;
+use crate::word;
 
-/// The cubic of gradual pruning.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cubic {
-    /// The value at the start.
-    pub from: f64,
-    /// The value at the end.
-    pub to: f64,
+word! {
+    /// From one value to another, fast at first and then ever slower: the curve of gradual pruning.
+    pub struct Cubic = "cubic"(
+        /// The values at its start and at its end.
+        ends: Ends,
+    ) {}
 }
 
 impl Curve for Cubic {
     fn at(&self, x: f64) -> f64 {
         let left = (1.0 - x).powi(3);
-        self.from * left + self.to * (1.0 - left)
+        self.ends.from * left + self.ends.to * (1.0 - left)
     }
 }

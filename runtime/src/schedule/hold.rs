@@ -1,16 +1,19 @@
 //! `hold(x)`: stays at a value, between or after segments that move.
 
 use super::Curve;
+use crate::shelf::Level;
+use crate::word;
 
-/// One value for the length of a segment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Hold {
-    /// The value.
-    pub value: f64,
+word! {
+    /// Stays at a value between or after segments that move.
+    pub struct Hold = "hold"(
+        /// The value.
+        value: Level,
+    ) {}
 }
 
 impl Curve for Hold {
     fn at(&self, _: f64) -> f64 {
-        self.value
+        self.value.0
     }
 }

@@ -7,6 +7,11 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use sparsec_compiler::{Duration, Kind, Length, Unit, Value};
+
+use crate::shelf::{self, Level, Parameter, Shelf};
+use crate::{Fault, Result, row};
+
 mod constant;
 mod cosine;
 mod cubic;
@@ -25,6 +30,12 @@ pub trait Curve: Debug + Send + Sync {
     fn at(&self, x: f64) -> f64;
 }
 
+/// Every curve.
+pub static CURVES: Shelf<dyn Curve> = Shelf::new(
+    "segment",
+    &[row!(dyn Curve, Constant), row!(dyn Curve, Linear), row!(dyn Curve, Cubic), row!(dyn Curve, Cosine), row!(dyn Curve, Hold)],
+);
+
 /// How long one segment takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Span {
@@ -39,6 +50,29 @@ pub enum Span {
     Rest,
 }
 
+impl Span {
+    fn read(length: Length) -> Result<Self> {
+        match length {
+            Length::Share(share) => Ok(Self::Share(share)),
+            Length::Rest => Ok(Self::Rest),
+            Length::Duration(duration) => Self::of(duration),
+        }
+    }
+
+    /// A duration that a stage can count.
+    ///
+    /// # Errors
+    /// A duration in tokens or in time.
+    pub fn of(duration: Duration) -> Result<Self> {
+        match duration.unit {
+            Unit::Steps => Ok(Self::Steps(duration.amount.round() as u64)),
+            Unit::Epochs => Ok(Self::Epochs(duration.amount)),
+            _ => Err(Fault::input(format!("training is counted in steps or epochs, not as {duration}"))
+                .help("write `500 steps` or `6 epochs`")),
+        }
+    }
+}
+
 /// How long a stage takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageLength {
@@ -50,7 +84,7 @@ pub struct StageLength {
 
 impl StageLength {
     /// The steps of `span`; none for what is left.
-    fn steps_of(self, span: Span) -> Option<u64> {
+    pub fn steps_of(self, span: Span) -> Option<u64> {
         match span {
             Span::Steps(steps) => Some(steps),
             Span::Epochs(epochs) => Some((epochs * self.steps_per_epoch as f64).round() as u64),
@@ -74,7 +108,21 @@ impl Schedule {
 
     /// The same value throughout.
     pub fn constant(value: f64) -> Self {
-        Self::new(Constant { value }, Span::Rest)
+        Self::new(Constant { value: Level(value) }, Span::Rest)
+    }
+
+    /// The schedule that a recipe writes; a plain quantity does not change.
+    ///
+    /// # Errors
+    /// A segment that lasts for something else than steps, epochs or a share of the stage.
+    pub fn read(value: &Value) -> Result<Self> {
+        let segments = match value {
+            Value::Schedule(sparsec_compiler::Schedule::Segments(segments)) => segments,
+            Value::Schedule(sparsec_compiler::Schedule::Constant(value)) => return Self::read(value),
+            quantity => return Ok(Self::constant(shelf::scalar(quantity)?)),
+        };
+        let segments = segments.iter().map(|segment| Ok((CURVES.make(&segment.shape)?, Span::read(segment.length)?)));
+        Ok(Self { segments: segments.collect::<Result<_>>()? })
     }
 
     /// This schedule, and `next` after it.
@@ -134,16 +182,49 @@ impl Timeline {
     }
 }
 
+/// A number that may change while its stage runs.
+#[derive(Clone, Debug)]
+pub struct Numbers(pub Schedule);
+
+impl Parameter for Numbers {
+    fn kind() -> Kind {
+        Kind::schedule(Kind::Number)
+    }
+
+    fn read(value: &Value) -> Result<Self> {
+        Schedule::read(value).map(Self)
+    }
+}
+
+/// A share that may change while its stage runs.
+#[derive(Clone, Debug)]
+pub struct Ratios(pub Schedule);
+
+impl Parameter for Ratios {
+    fn kind() -> Kind {
+        Kind::schedule(Kind::Ratio)
+    }
+
+    fn read(value: &Value) -> Result<Self> {
+        Schedule::read(value).map(Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shelf::Ends;
     use proptest::prelude::*;
 
     const STAGE: StageLength = StageLength { steps: 1000, steps_per_epoch: 100 };
 
     /// Every curve that goes somewhere.
     fn movers(from: f64, to: f64) -> [Box<dyn Curve>; 3] {
-        [Box::new(Linear { from, to }), Box::new(Cubic { from, to }), Box::new(Cosine { from, to })]
+        [
+            Box::new(Linear { ends: Ends { from, to } }),
+            Box::new(Cubic { ends: Ends { from, to } }),
+            Box::new(Cosine { ends: Ends { from, to } }),
+        ]
     }
 
     proptest! {
@@ -155,16 +236,16 @@ mod tests {
                 prop_assert_eq!(curve.at(1.0).to_bits(), to.to_bits(), "{:?}", curve);
                 prop_assert!((from.min(to)..=from.max(to)).contains(&curve.at(x)), "{:?} at {}", curve, x);
             }
-            prop_assert_eq!(Constant { value: from }.at(x), from);
-            prop_assert_eq!(Hold { value: from }.at(x), from);
+            prop_assert_eq!(Constant { value: Level(from) }.at(x), from);
+            prop_assert_eq!(Hold { value: Level(from) }.at(x), from);
         }
 
         /// Every step has a value, however the segments add up to the stage.
         #[test]
         fn every_step_has_a_value(steps in 0u64..200, first in 0u64..150, share in 0f64..=1.0, step in 0u64..400) {
-            let schedule = Schedule::new(Linear { from: 0.0, to: 1.0 }, Span::Steps(first))
-                .then(Schedule::new(Hold { value: 1.0 }, Span::Rest))
-                .then(Schedule::new(Cosine { from: 1.0, to: 0.0 }, Span::Share(share)));
+            let schedule = Schedule::new(Linear { ends: Ends { from: 0.0, to: 1.0 } }, Span::Steps(first))
+                .then(Schedule::new(Hold { value: Level(1.0) }, Span::Rest))
+                .then(Schedule::new(Cosine { ends: Ends { from: 1.0, to: 0.0 } }, Span::Share(share)));
             let timeline = schedule.over(StageLength { steps, steps_per_epoch: 7 });
             prop_assert!((0.0..=1.0).contains(&timeline.at(step)));
         }
@@ -173,17 +254,17 @@ mod tests {
     /// Zhu & Gupta's formula, by hand: 0.75 * (1 - (1 - t)^3), and half of a cosine.
     #[test]
     fn curves_follow_their_formulas() {
-        let cubic = Cubic { from: 0.0, to: 0.75 };
+        let cubic = Cubic { ends: Ends { from: 0.0, to: 0.75 } };
         assert_eq!([cubic.at(0.25), cubic.at(0.5)], [0.75 * (1.0 - 0.421875), 0.75 * 0.875]);
-        assert_eq!(Linear { from: 2.0, to: 4.0 }.at(0.25), 2.5);
-        assert!((Cosine { from: 1.0, to: 0.0 }.at(0.5) - 0.5).abs() < 1e-15);
-        assert!((Cosine { from: 1.0, to: 0.0 }.at(1.0 / 3.0) - 0.75).abs() < 1e-15);
+        assert_eq!(Linear { ends: Ends { from: 2.0, to: 4.0 } }.at(0.25), 2.5);
+        assert!((Cosine { ends: Ends { from: 1.0, to: 0.0 } }.at(0.5) - 0.5).abs() < 1e-15);
+        assert!((Cosine { ends: Ends { from: 1.0, to: 0.0 } }.at(1.0 / 3.0) - 0.75).abs() < 1e-15);
     }
 
     #[test]
     fn a_learning_rate_warms_up_and_decays() {
-        let rate = Schedule::new(Linear { from: 0.0, to: 2e-4 }, Span::Steps(50))
-            .then(Schedule::new(Linear { from: 2e-4, to: 0.0 }, Span::Rest))
+        let rate = Schedule::new(Linear { ends: Ends { from: 0.0, to: 2e-4 } }, Span::Steps(50))
+            .then(Schedule::new(Linear { ends: Ends { from: 2e-4, to: 0.0 } }, Span::Rest))
             .over(STAGE);
         assert_eq!([rate.at(0), rate.at(25), rate.at(50), rate.at(525), rate.at(1000)], [0.0, 1e-4, 2e-4, 1e-4, 0.0]);
         assert_eq!(rate.end(), 0.0);
@@ -192,16 +273,16 @@ mod tests {
 
     #[test]
     fn spans_are_steps_epochs_or_shares() {
-        let schedule = Schedule::new(Hold { value: 1.0 }, Span::Epochs(2.5))
-            .then(Schedule::new(Hold { value: 2.0 }, Span::Rest))
-            .then(Schedule::new(Hold { value: 3.0 }, Span::Share(0.25)));
+        let schedule = Schedule::new(Hold { value: Level(1.0) }, Span::Epochs(2.5))
+            .then(Schedule::new(Hold { value: Level(2.0) }, Span::Rest))
+            .then(Schedule::new(Hold { value: Level(3.0) }, Span::Share(0.25)));
         let timeline = schedule.over(STAGE);
         assert_eq!([0, 249, 250, 749, 750, 2000].map(|step| timeline.at(step)), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]);
     }
 
     #[test]
     fn a_short_stage_cuts_its_schedule_and_says_so() {
-        let schedule = Schedule::new(Linear { from: 0.0, to: 1.0 }, Span::Steps(50)).then(Schedule::constant(1.0));
+        let schedule = Schedule::new(Linear { ends: Ends { from: 0.0, to: 1.0 } }, Span::Steps(50)).then(Schedule::constant(1.0));
         let timeline = schedule.over(StageLength { steps: 20, steps_per_epoch: 20 });
         assert!(timeline.is_cut());
         assert_eq!(timeline.end(), 0.4);
@@ -209,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_last_value_holds() {
-        let timeline = Schedule::new(Linear { from: 0.0, to: 1.0 }, Span::Steps(10)).over(STAGE);
+        let timeline = Schedule::new(Linear { ends: Ends { from: 0.0, to: 1.0 } }, Span::Steps(10)).over(STAGE);
         assert_eq!([timeline.at(5), timeline.at(10), timeline.at(500)], [0.5, 1.0, 1.0]);
     }
 }
