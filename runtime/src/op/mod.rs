@@ -1,5 +1,83 @@
 //! Differentiable operations with a fused forward and backward pass of their own.
 //!
 //! candle's fast CPU kernels for layer norm and softmax have no backward pass, and compositions of its elementwise operations are
-//! several times slower than the matrix products between them. Each file here is one operation: a plain reference, the fused
-//! version, and a test by finite differences. All take and give contiguous FP32.
+//! several times slower than the matrix products between them. Each file here is one operation: a plain `reference` made of candle
+//! operations (which is also what runs on other devices than the CPU), the fused version, a test that both agree, and a test of
+//! every gradient by finite differences.
+//!
+//! All take and give contiguous FP32. On the CPU they run on rayon's current pool, work is split by rows in an order that only the
+//! number of threads decides, and sums are added up in that order: the same thread count gives the same bits.
+
+use std::ops::Deref;
+
+use candle_core::{CpuStorage, Layout, Result, Storage, StorageRef, Tensor, bail};
+
+mod attention;
+mod conv1d;
+mod cross_entropy;
+mod embedding;
+mod gelu;
+mod kl;
+mod layer_norm;
+mod linear;
+mod matrix;
+mod normalized_mse;
+mod parallel;
+mod vector;
+
+#[cfg(test)]
+mod check;
+
+pub use attention::{attention, attention_padded};
+pub use conv1d::conv1d;
+pub use cross_entropy::cross_entropy;
+pub use embedding::embedding;
+pub use gelu::gelu;
+pub use kl::kl;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use normalized_mse::normalized_mse;
+pub(crate) use parallel::piece_sums;
+
+/// The FP32 values behind an argument of a custom operation.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(all), Some((start, end))) => Ok(&all[start..end]),
+        (CpuStorage::F32(_), None) => bail!("an operation was given a tensor that is not contiguous"),
+        _ => bail!("an operation was given {:?} values instead of FP32", candle_core::backend::BackendStorage::dtype(storage)),
+    }
+}
+
+/// The values of a contiguous FP32 tensor on the CPU, locked for reading.
+///
+/// *Invariant*: `storage` is FP32 on the CPU, and `start..end` lies inside.
+pub(crate) struct Values<'a> {
+    storage: StorageRef<'a>,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Values<'a> {
+    /// Locks the values of `tensor`.
+    ///
+    /// # Errors
+    /// When it is not FP32, not contiguous or not on the CPU.
+    pub(crate) fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let Storage::Cpu(cpu) = &*storage else { bail!("an operation of the CPU was given a tensor of another device") };
+        values(cpu, layout)?;
+        let (start, end) = (layout.start_offset(), layout.start_offset() + layout.shape().elem_count());
+        Ok(Self { storage, start, end })
+    }
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F32(all)) => &all[self.start..self.end],
+            _ => unreachable!("checked when the values were locked"),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Matrix products over strided views: the safe door to the `gemm` crate.
+//!
+//! Views know their bounds, so that the unsafe call below can be checked by reading this file alone.
+
+use std::marker::PhantomData;
+
+use gemm::Parallelism;
+
+/// A strided view of FP32 values.
+///
+/// *Invariant*: every element `row * row_stride + col * col_stride` lies inside `values`.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    values: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `cols` values that start `row_stride` values apart.
+    pub(super) fn strided(values: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        check_bounds(values.len(), rows, cols, row_stride);
+        Self { values, rows, cols, row_stride, col_stride: 1 }
+    }
+
+    /// `[rows, cols]`, row-major.
+    pub(super) fn row_major(values: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self::strided(values, rows, cols, cols)
+    }
+
+    /// The same values with rows and columns exchanged.
+    pub(super) fn transposed(self) -> Self {
+        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+    }
+}
+
+/// A strided view to write to.
+///
+/// *Invariant*: every element `row * row_stride + col` may be written through `start` during `'a`, by this view alone.
+pub(super) struct MatrixMut<'a> {
+    start: *mut f32,
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    lifetime: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> MatrixMut<'a> {
+    /// Rows of `cols` values that start `row_stride` values apart.
+    pub(super) fn strided(values: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        check_bounds(values.len(), rows, cols, row_stride);
+        Self { start: values.as_mut_ptr(), rows, cols, row_stride, lifetime: PhantomData }
+    }
+
+    /// `[rows, cols]`, row-major.
+    pub(super) fn row_major(values: &'a mut [f32], rows: usize, cols: usize) -> Self {
+        Self::strided(values, rows, cols, cols)
+    }
+}
+
+/// Values that several threads write at once, each its own columns.
+pub(super) struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    lifetime: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the pointer is only handed out by `part`, whose callers promise that parts do not overlap.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    /// Takes the values for as long as parts are written.
+    pub(super) fn new(values: &'a mut [f32]) -> Self {
+        Self { start: values.as_mut_ptr(), len: values.len(), lifetime: PhantomData }
+    }
+
+    /// The view of `rows` rows of `cols` values, the first at `offset`, `row_stride` values apart.
+    ///
+    /// # Safety
+    /// No two views that are alive at the same time have an element in common.
+    pub(super) unsafe fn part(&self, offset: usize, rows: usize, cols: usize, row_stride: usize) -> MatrixMut<'a> {
+        check_bounds(self.len.saturating_sub(offset), rows, cols, row_stride);
+        // SAFETY: the first element, if there is one, lies inside, as checked above.
+        let start = if rows * cols == 0 { self.start } else { unsafe { self.start.add(offset) } };
+        MatrixMut { start, rows, cols, row_stride, lifetime: PhantomData }
+    }
+}
+
+/// What a product does with the values that were there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Onto {
+    /// Forgets them.
+    Nothing,
+    /// Adds to them.
+    Sum,
+}
+
+/// Who computes a product.
+#[derive(Clone, Copy)]
+pub(super) enum On {
+    /// The calling thread: the caller is parallel itself.
+    Thread,
+    /// The current pool.
+    Pool,
+}
+
+/// `out = scale * a b`, or `out += scale * a b`; `a: [m, k]`, `b: [k, n]`, `out: [m, n]`.
+///
+/// # Panics
+/// When the shapes do not fit each other.
+pub(super) fn product(out: MatrixMut<'_>, onto: Onto, scale: f32, a: Matrix<'_>, b: Matrix<'_>, on: On) {
+    assert!(a.cols == b.rows && out.rows == a.rows && out.cols == b.cols, "matrix shapes fit");
+    let parallelism = match on {
+        On::Thread => Parallelism::None,
+        On::Pool => Parallelism::Rayon(0),
+    };
+    // SAFETY: the views' invariants say that every element which `gemm` reads or writes is inside, and that nobody else holds `out`.
+    unsafe {
+        gemm::gemm(
+            out.rows,
+            out.cols,
+            a.cols,
+            out.start,
+            1,
+            out.row_stride as isize,
+            onto == Onto::Sum,
+            a.values.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.values.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+fn check_bounds(len: usize, rows: usize, cols: usize, row_stride: usize) {
+    assert!(cols <= row_stride || rows <= 1, "rows do not overlap");
+    assert!(rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= len, "a view of [{rows}, {cols}] fits {len} values");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition.
+    fn plain(a: &[f32], b: &[f32], m: usize, k: usize, n: usize) -> Vec<f32> {
+        let element = |i: usize, j: usize| (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum();
+        (0..m * n).map(|at| element(at / n, at % n)).collect()
+    }
+
+    #[test]
+    fn products_of_views_follow_the_definition() {
+        let (m, k, n) = (5, 7, 3);
+        let a: Vec<f32> = (0..m * k).map(|i| (i % 11) as f32 - 5.0).collect();
+        let b: Vec<f32> = (0..k * n).map(|i| (i % 7) as f32 - 3.0).collect();
+        let expected = plain(&a, &b, m, k, n);
+        let b_transposed: Vec<f32> = (0..k * n).map(|at| b[at % k * n + at / k]).collect();
+        for (onto, rest) in [(Onto::Nothing, 0.0), (Onto::Sum, 1.0)] {
+            let mut out = vec![1.0; m * 8];
+            let b = Matrix::row_major(&b_transposed, n, k).transposed();
+            product(MatrixMut::strided(&mut out, m, n, 8), onto, 2.0, Matrix::row_major(&a, m, k), b, On::Pool);
+            for (row, expected) in out.chunks(8).zip(expected.chunks(n)) {
+                assert!(row[..n].iter().zip(expected).all(|(got, want)| *got == 2.0 * want + rest));
+                assert!(row[n..].iter().all(|untouched| *untouched == 1.0));
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! How the work of an operation is split among threads: in equal parts, decided by the sizes and the number of threads alone.
+
+use rayon::prelude::*;
+
+/// Values per piece of [`piece_sums`], and the fewest that are worth a second thread.
+pub(crate) const PIECE: usize = 16 * 1024;
+
+/// Rows per part when `rows` of `width` values are shared out.
+pub(super) fn rows_per_part(rows: usize, width: usize) -> usize {
+    let worthwhile = PIECE.div_ceil(width.max(1));
+    rows.div_ceil(rayon::current_num_threads()).max(worthwhile).max(1)
+}
+
+/// Calls `work(first_row, part)` for consecutive parts of `out`, `[rows, width]`.
+pub(super) fn for_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    let rows = rows_per_part(out.len() / width.max(1), width);
+    if out.len() <= rows * width {
+        return work(0, out);
+    }
+    out.par_chunks_mut(rows * width).enumerate().for_each(|(part, out)| work(part * rows, out));
+}
+
+/// The sum of `of(piece)` over pieces of [`PIECE`] values of `0..len`, added up in order, whatever the number of threads.
+pub(crate) fn piece_sums(len: usize, of: impl Fn(std::ops::Range<usize>) -> f64 + Sync) -> f64 {
+    let pieces = (0..len.div_ceil(PIECE)).into_par_iter();
+    let sums: Vec<f64> = pieces.map(|piece| of(piece * PIECE..len.min((piece + 1) * PIECE))).collect();
+    sums.iter().sum()
+}
