@@ -37,7 +37,6 @@ pub use kl::kl;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use normalized_mse::normalized_mse;
-pub(crate) use parallel::piece_sums;
 
 /// The FP32 values behind an argument of a custom operation.
 fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
