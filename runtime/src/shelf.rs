@@ -178,6 +178,12 @@ impl<T: ?Sized> Shelf<T> {
         self.rows.iter().map(|row| with_params(Word::segment(row.name, tidy(row.doc)), (row.params)()))
     }
 
+    /// Its words as what a `require` measures, in the unit `kind`.
+    pub fn metrics(&self, kind: &Kind) -> impl Iterator<Item = Word> + '_ {
+        let kind = kind.clone();
+        self.rows.iter().map(move |row| with_params(Word::metric(row.name, kind.clone(), tidy(row.doc)), (row.params)()))
+    }
+
     /// The names of its words.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.rows.iter().map(|row| row.name)

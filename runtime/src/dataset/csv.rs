@@ -7,17 +7,37 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use super::manifest::LINE_LIMIT_BYTES;
 use super::{Columns, Fields, Line, Manifest};
-use crate::{Fault, Result};
+use crate::shelf::InputPath;
+use crate::{Fault, Result, word};
 
-/// Comma-separated values.
-pub(super) struct Csv;
+word! {
+    /// A manifest of comma-separated values under a line of names; a `.tsv` is separated by tabs.
+    pub struct Csv = "csv" (
+        /// The file. Paths in it are relative to its folder.
+        path: InputPath,
+    ) {
+        /// Where a row has the path of its sound; `audio` unless a source text is named.
+        audio: Option<String>,
+        /// Where a row has the text to translate or to answer, for data that is not heard.
+        source: Option<String>,
+        /// Where a row has the reference text.
+        text: String = "text",
+        /// Where a row may name the split that it belongs to.
+        split: String = "split",
+    }
+}
 
 impl Manifest for Csv {
-    fn word(&self) -> &'static str {
-        "csv"
+    fn path(&self) -> &InputPath {
+        &self.path
     }
 
-    fn lines(&self, path: &Path, columns: &Columns) -> Result<Vec<Line>> {
+    fn columns(&self) -> Columns {
+        Columns::named(self.audio.as_ref(), self.source.as_ref(), &self.text, &self.split)
+    }
+
+    fn lines(&self, path: &Path) -> Result<Vec<Line>> {
+        let columns = self.columns();
         let tabs = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
         let mut reader = ReaderBuilder::new()
             .delimiter(if tabs { b'\t' } else { b',' })
@@ -36,7 +56,7 @@ impl Manifest for Csv {
         let mut record = ByteRecord::new();
         while reader.read_byte_record(&mut record).map_err(|error| unreadable(path, &error))? {
             let number = record.position().map_or(0, csv::Position::line);
-            lines.push(Line { number, fields: fields(&record, &header, columns) });
+            lines.push(Line { number, fields: fields(&record, &header, &columns) });
         }
         Ok(lines)
     }

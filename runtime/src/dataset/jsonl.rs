@@ -8,17 +8,37 @@ use serde_json::{Map, Value};
 
 use super::manifest::LINE_LIMIT_BYTES;
 use super::{Columns, Fields, Line, Manifest};
-use crate::{Fault, Result};
+use crate::shelf::InputPath;
+use crate::{Fault, Result, word};
 
-/// JSON lines.
-pub(super) struct Jsonl;
+word! {
+    /// A manifest of one JSON object per line.
+    pub struct Jsonl = "jsonl" (
+        /// The file. Paths in it are relative to its folder.
+        path: InputPath,
+    ) {
+        /// Where a row has the path of its sound; `audio` unless a source text is named.
+        audio: Option<String>,
+        /// Where a row has the text to translate or to answer, for data that is not heard.
+        source: Option<String>,
+        /// Where a row has the reference text.
+        text: String = "text",
+        /// Where a row may name the split that it belongs to.
+        split: String = "split",
+    }
+}
 
 impl Manifest for Jsonl {
-    fn word(&self) -> &'static str {
-        "jsonl"
+    fn path(&self) -> &InputPath {
+        &self.path
     }
 
-    fn lines(&self, path: &Path, columns: &Columns) -> Result<Vec<Line>> {
+    fn columns(&self) -> Columns {
+        Columns::named(self.audio.as_ref(), self.source.as_ref(), &self.text, &self.split)
+    }
+
+    fn lines(&self, path: &Path) -> Result<Vec<Line>> {
+        let columns = self.columns();
         let file = File::open(path).map_err(|error| Fault::reading(path, &error))?;
         let mut reader = BufReader::new(file);
         let mut lines = Vec::new();
@@ -37,7 +57,7 @@ impl Manifest for Jsonl {
             }
             let line = bytes.strip_prefix(b"\xEF\xBB\xBF").filter(|_| number == 1).unwrap_or(&bytes);
             if !line.trim_ascii().is_empty() {
-                lines.push(Line { number, fields: fields(line, columns) });
+                lines.push(Line { number, fields: fields(line, &columns) });
             }
         }
         Ok(lines)

@@ -23,13 +23,13 @@ pub struct Columns {
     pub split: String,
 }
 
-impl Default for Columns {
-    fn default() -> Self {
-        Self { audio: Some("audio".to_owned()), source: None, text: "text".to_owned(), split: "split".to_owned() }
-    }
-}
-
 impl Columns {
+    /// The columns that a recipe names. Rows are heard, from `audio`, unless it names a source text alone.
+    pub fn named(audio: Option<&String>, source: Option<&String>, text: &str, split: &str) -> Self {
+        let heard = audio.cloned().or_else(|| source.is_none().then(|| "audio".to_owned()));
+        Self { audio: heard, source: source.cloned(), text: text.to_owned(), split: split.to_owned() }
+    }
+
     /// The columns that every row must have.
     pub(super) fn required(&self) -> impl Iterator<Item = &str> {
         self.audio.as_deref().into_iter().chain(self.source.as_deref()).chain([self.text.as_str()])
@@ -96,13 +96,13 @@ pub(super) struct Entry {
 }
 
 /// Reads and checks the whole manifest at `path`; there is at least one entry.
-pub(super) fn entries(manifest: &dyn Manifest, path: &Path, columns: &Columns, access: Access) -> Result<Vec<Entry>> {
+pub(super) fn entries(manifest: &dyn Manifest, path: &Path, access: Access) -> Result<Vec<Entry>> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     let folder = folder.canonicalize().map_err(|error| Fault::reading(path, &error))?;
-    let lines = manifest.lines(path, columns)?;
+    let lines = manifest.lines(path)?;
     if lines.is_empty() {
         return Err(Fault::input("this manifest has no rows").at(path).help("write one row per utterance"));
     }

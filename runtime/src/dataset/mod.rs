@@ -12,32 +12,41 @@ mod rows;
 mod sounds;
 mod split;
 
+use std::fmt::Debug;
+use std::path::Path;
+
 use rayon::prelude::*;
 
+pub use self::csv::Csv;
+pub use jsonl::Jsonl;
 pub use manifest::{Access, Columns, Fields, Line};
 pub use order::Order;
 pub use rows::Rows;
 pub use split::Split;
 
-use std::path::Path;
-
-use crate::Result;
 use crate::model::Row;
+use crate::shelf::{InputPath, Shelf};
+use crate::{Result, row, shelved};
 
-/// A way to write a manifest: one file of this folder, one row of [`MANIFESTS`].
-pub trait Manifest: Sync {
-    /// The word in a recipe, also this file's stem.
-    fn word(&self) -> &'static str;
+/// A manifest as a recipe names it: one file of this folder, one row of [`MANIFESTS`].
+pub trait Manifest: Debug + Send + Sync {
+    /// The file, as the recipe writes it.
+    fn path(&self) -> &InputPath;
 
-    /// Reads every line of `path`; a line that does not parse is returned as such.
+    /// What its columns are called.
+    fn columns(&self) -> Columns;
+
+    /// Reads every line of the file, which lies at `path`; a line that does not parse is returned as such.
     ///
     /// # Errors
-    /// When the file cannot be read, or lacks one of the `columns` as a whole.
-    fn lines(&self, path: &Path, columns: &Columns) -> Result<Vec<Line>>;
+    /// When the file cannot be read, or lacks one of the columns as a whole.
+    fn lines(&self, path: &Path) -> Result<Vec<Line>>;
 }
 
 /// Every way to write a manifest.
-pub static MANIFESTS: [&dyn Manifest; 2] = [&jsonl::Jsonl, &csv::Csv];
+pub static MANIFESTS: Shelf<dyn Manifest> = Shelf::new("manifest", &[row!(dyn Manifest, Jsonl), row!(dyn Manifest, Csv)]);
+
+shelved! { dyn Manifest, MANIFESTS }
 
 /// Where rows come from. Opening reads the manifest only; audio is read row by row.
 pub trait Dataset: Send + Sync {

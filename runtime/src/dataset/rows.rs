@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::manifest::{self, Entry};
 use super::sounds::Sounds;
-use super::{Access, Columns, Dataset, Manifest};
+use super::{Access, Dataset, Manifest};
 use crate::model::Row;
 use crate::{Fault, Result};
 
@@ -31,12 +31,12 @@ struct Opened {
 }
 
 impl Rows {
-    /// Reads the manifest at `path` and checks every row of it.
+    /// Reads `manifest`, whose file lies at `path`, and checks every row of it.
     ///
     /// # Errors
     /// A manifest that cannot be read or has no rows, and a list of the rows that cannot be used.
-    pub fn open(manifest: &dyn Manifest, path: &Path, columns: &Columns, access: Access) -> Result<Self> {
-        let entries = manifest::entries(manifest, path, columns, access)?;
+    pub fn open(manifest: &dyn Manifest, path: &Path, access: Access) -> Result<Self> {
+        let entries = manifest::entries(manifest, path, access)?;
         let indices = (0..entries.len()).collect();
         let hashes = entries.iter().map(|_| OnceLock::new()).collect();
         Ok(Self { opened: Arc::new(Opened { path: path.to_owned(), entries, sounds: Sounds::new(), hashes }), indices })

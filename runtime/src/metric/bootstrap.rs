@@ -8,8 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::{Edits, Scores};
-use crate::report::Bar;
-use crate::{Fault, Result};
+use crate::Result;
 
 /// A confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,72 +39,54 @@ impl Default for Bootstrap {
 impl Bootstrap {
     /// The interval of a data set's rate.
     pub fn interval(&self, scores: &Scores) -> Interval {
-        self.draw([scores.utterances()], |[rate]| rate)
+        self.paired(&[scores], |rates| Ok(rates[0])).expect("reading a rate does not fail")
     }
 
-    /// The interval of any function of the rates of several systems on the same utterances.
-    fn draw<const N: usize>(&self, systems: [&[Edits]; N], statistic: impl Fn([f64; N]) -> f64) -> Interval {
-        let utterances = systems.iter().map(|edits| edits.len()).min().unwrap_or(0);
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut values: Vec<f64> = (0..self.resamples.max(1))
-            .map(|_| {
-                let mut totals = [(0usize, 0usize); N];
-                for _ in 0..utterances {
-                    let at = below(&mut rng, utterances);
-                    for (total, edits) in totals.iter_mut().zip(systems) {
-                        total.0 += edits[at].errors();
-                        total.1 += edits[at].reference;
-                    }
-                }
-                statistic(totals.map(|(errors, reference)| errors as f64 / reference.max(1) as f64))
-            })
-            .collect();
-        values.sort_by(f64::total_cmp);
-        let tail = (1.0 - self.confidence) / 2.0;
-        Interval { low: quantile(&values, tail), high: quantile(&values, 1.0 - tail) }
-    }
-}
-
-/// A bar of the form `left <= factor * right + offset`, measured: both sides are scores on the same utterances.
-#[derive(Clone, Copy, Debug)]
-pub struct Comparison {
-    /// Rate of the left side.
-    pub left: f64,
-    /// What the left side must not exceed.
-    pub bar: f64,
-    /// The paired interval of `left - bar`.
-    pub difference: Interval,
-}
-
-impl Comparison {
-    /// Compares `left` with `factor * right + offset`; without `right`, with `offset` alone.
+    /// The interval of a function of the rates of several systems. Systems scored on the same references are drawn together.
     ///
     /// # Errors
-    /// When the two sides were not scored on the same references.
-    pub fn new(bootstrap: &Bootstrap, left: &Scores, right: Option<&Scores>, factor: f64, offset: f64) -> Result<Self> {
-        let (bar, difference) = match right {
-            None => (offset, bootstrap.draw([left.utterances()], |[rate]| rate - offset)),
-            Some(right) => {
-                let tokens = |scores: &Scores| scores.utterances().iter().map(|edits| edits.reference).collect::<Vec<_>>();
-                if tokens(left) != tokens(right) {
-                    return Err(Fault::internal("the two sides of a comparison were scored on different data"));
-                }
-                let sides = [left.utterances(), right.utterances()];
-                (factor * right.rate() + offset, bootstrap.draw(sides, |[left, right]| left - (factor * right + offset)))
+    /// The first error of `statistic`.
+    pub fn paired(&self, systems: &[&Scores], mut statistic: impl FnMut(&[f64]) -> Result<f64>) -> Result<Interval> {
+        let data = group(systems);
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut rates = vec![0.0; systems.len()];
+        let mut values = Vec::with_capacity(self.resamples);
+        for _ in 0..self.resamples.max(1) {
+            for members in &data {
+                resample(systems, members, &mut rng, &mut rates);
             }
-        };
-        Ok(Self { left: left.rate(), bar, difference })
-    }
-
-    /// Whether the bar is met; undecided if the interval of the difference straddles it.
-    pub fn outcome(&self) -> Bar {
-        if self.difference.high <= 0.0 {
-            Bar::Met
-        } else if self.difference.low > 0.0 {
-            Bar::Missed
-        } else {
-            Bar::Undecided
+            values.push(statistic(&rates)?);
         }
+        values.sort_by(f64::total_cmp);
+        let tail = (1.0 - self.confidence) / 2.0;
+        Ok(Interval { low: quantile(&values, tail), high: quantile(&values, 1.0 - tail) })
+    }
+}
+
+/// The systems by the data that they were scored on: known by the lengths of the references, in their order.
+fn group(systems: &[&Scores]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (index, system) in systems.iter().enumerate() {
+        match groups.iter_mut().find(|members| systems[members[0]].same_references(system)) {
+            Some(members) => members.push(index),
+            None => groups.push(vec![index]),
+        }
+    }
+    groups
+}
+
+/// Draws utterances for `members`, the same for all, and writes their rates.
+fn resample(systems: &[&Scores], members: &[usize], rng: &mut ChaCha8Rng, rates: &mut [f64]) {
+    let utterances = systems[members[0]].utterances.len();
+    let mut totals = vec![Edits::default(); members.len()];
+    for _ in 0..utterances {
+        let drawn = below(rng, utterances);
+        for (total, &member) in totals.iter_mut().zip(members) {
+            *total += systems[member].utterances[drawn];
+        }
+    }
+    for (total, &member) in totals.iter().zip(members) {
+        rates[member] = total.rate();
     }
 }
 

@@ -1,23 +1,44 @@
-//! `cer`: character error rate, for languages written without spaces; a run of white space counts as one character.
+//! `cer`: the share of characters that are wrong.
 
-use super::{Edits, Metric};
+use super::{Count, Edits, Metric, Normalization};
+use crate::shelf::{DataRef, ModelRef};
+use crate::word;
 
-/// Character error rate.
-pub(super) struct Cer;
+word! {
+    /// Character error rate, for languages written without spaces; a run of white space counts as one character.
+    pub struct Cer = "cer" (
+        /// The model to score.
+        model: ModelRef,
+        /// The rows to score it on.
+        data: DataRef,
+    ) {
+        /// What texts are made alike before they are compared.
+        normalize: Normalization = Normalization::Basic,
+    }
+}
 
 impl Metric for Cer {
-    fn word(&self) -> &'static str {
-        "cer"
+    fn model(&self) -> &ModelRef {
+        &self.model
     }
 
-    fn tokens(&self) -> &'static str {
-        "characters"
+    fn data(&self) -> &DataRef {
+        &self.data
     }
 
-    fn edits(&self, reference: &str, hypothesis: &str) -> Edits {
-        fn characters(text: &str) -> Vec<char> {
-            text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect()
-        }
-        Edits::between(&characters(reference), &characters(hypothesis))
+    fn normalization(&self) -> Normalization {
+        self.normalize
     }
+
+    fn count(&self) -> Count {
+        edits
+    }
+}
+
+/// The edits between the characters of two texts.
+pub fn edits(reference: &str, hypothesis: &str) -> Edits {
+    fn characters(text: &str) -> Vec<char> {
+        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect()
+    }
+    Edits::between(&characters(reference), &characters(hypothesis))
 }

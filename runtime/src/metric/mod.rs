@@ -3,32 +3,44 @@
 //! A metric counts the edits of one utterance; the rate of a data set is all its edits over all its reference tokens, not the mean
 //! of the utterances' rates. The counts of every utterance are kept, for intervals and paired comparisons are drawn from them.
 
-pub mod bootstrap;
-mod cer;
-pub mod normalize;
-mod wer;
+mod bootstrap;
+pub mod cer;
+mod judge;
+mod normalize;
+pub mod wer;
 
-use std::iter::Sum;
+use std::fmt::Debug;
+use std::ops::AddAssign;
 
-pub use bootstrap::{Bootstrap, Comparison, Interval};
+pub use bootstrap::{Bootstrap, Interval};
+pub use cer::Cer;
+pub use judge::{Judgement, Measurement};
 pub use normalize::Normalization;
+pub use wer::Wer;
 
-use crate::{Fault, Result};
+use crate::shelf::{DataRef, Item, ModelRef, Shelf};
+use crate::{Fault, Result, report, row};
 
-/// A metric: one file of this folder, one row of [`METRICS`].
-pub trait Metric: Sync {
-    /// The word in a recipe, also this file's stem.
-    fn word(&self) -> &'static str;
+/// Counts the edits of one utterance, from the reference to the hypothesis.
+pub type Count = fn(&str, &str) -> Edits;
 
-    /// What the rate is a share of: `words`.
-    fn tokens(&self) -> &'static str;
+/// A metric as a recipe calls it: one file of this folder, one row of [`METRICS`].
+pub trait Metric: Debug + Send + Sync {
+    /// The model to score.
+    fn model(&self) -> &ModelRef;
 
-    /// The edits from `reference` to `hypothesis`, both already normalized.
-    fn edits(&self, reference: &str, hypothesis: &str) -> Edits;
+    /// The rows to score it on.
+    fn data(&self) -> &DataRef;
+
+    /// What texts are made alike before they are compared.
+    fn normalization(&self) -> Normalization;
+
+    /// How edits are counted.
+    fn count(&self) -> Count;
 }
 
 /// Every metric.
-pub static METRICS: [&dyn Metric; 2] = [&wer::Wer, &cer::Cer];
+pub static METRICS: Shelf<dyn Metric> = Shelf::new("metric", &[row!(dyn Metric, Wer), row!(dyn Metric, Cer)]);
 
 /// The fewest edits that turn a reference into a hypothesis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,14 +89,12 @@ impl Edits {
     }
 }
 
-impl Sum for Edits {
-    fn sum<I: Iterator<Item = Self>>(edits: I) -> Self {
-        edits.fold(Self::default(), |a, b| Self {
-            substitutions: a.substitutions + b.substitutions,
-            deletions: a.deletions + b.deletions,
-            insertions: a.insertions + b.insertions,
-            reference: a.reference + b.reference,
-        })
+impl AddAssign for Edits {
+    fn add_assign(&mut self, more: Self) {
+        self.substitutions += more.substitutions;
+        self.deletions += more.deletions;
+        self.insertions += more.insertions;
+        self.reference += more.reference;
     }
 }
 
@@ -102,16 +112,16 @@ impl Scores {
     /// # Errors
     /// When the references hold no token, for then no rate exists.
     pub fn new<'a>(
-        metric: &dyn Metric,
+        count: Count,
         normalization: Normalization,
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self> {
         let utterances: Vec<Edits> = pairs
             .into_iter()
-            .map(|(reference, hypothesis)| metric.edits(&normalization.apply(reference), &normalization.apply(hypothesis)))
+            .map(|(reference, hypothesis)| count(&normalization.apply(reference), &normalization.apply(hypothesis)))
             .collect();
         if utterances.iter().all(|edits| edits.reference == 0) {
-            return Err(Fault::input(format!("`{}` is not defined: the references hold no {}", metric.word(), metric.tokens()))
+            return Err(Fault::input("no error rate is defined: there is not one word in the references")
                 .help("is the text column of the manifest the right one?"));
         }
         Ok(Self { utterances })
@@ -122,9 +132,30 @@ impl Scores {
         &self.utterances
     }
 
+    /// The score as a report states it, under the names that the recipe gives `metric` and `data`.
+    pub fn record(&self, metric: &str, data: &str, bootstrap: &Bootstrap) -> report::Score {
+        let Interval { low, high } = bootstrap.interval(self);
+        report::Score {
+            metric: metric.to_owned(),
+            data: data.to_owned(),
+            value: self.rate(),
+            low,
+            high,
+            rows: self.utterances.len(),
+            words: (metric == Wer::NAME).then(|| self.total().reference),
+        }
+    }
+
+    /// Whether `other` was scored on the same data, as far as the references' lengths tell.
+    fn same_references(&self, other: &Self) -> bool {
+        self.utterances.iter().map(|edits| edits.reference).eq(other.utterances.iter().map(|edits| edits.reference))
+    }
+
     /// All edits together.
     pub fn total(&self) -> Edits {
-        self.utterances.iter().copied().sum()
+        let mut total = Edits::default();
+        self.utterances.iter().for_each(|&edits| total += edits);
+        total
     }
 
     /// Errors over reference tokens of the whole data set.

@@ -5,21 +5,21 @@ use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
+use crate::choice;
+
 /// How texts are changed before edits are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalization {
     /// As they are.
     None,
     /// Lower case; marks, symbols and punctuation become spaces; what stands in brackets is dropped. The `BasicTextNormalizer` that
     /// Whisper's multilingual scores are made with (Radford et al. 2022, appendix C).
-    #[default]
     Basic,
 }
 
-impl Normalization {
-    /// Every variant with its word in a recipe.
-    pub const ALL: [(&'static str, Self); 2] = [("none", Self::None), ("basic", Self::Basic)];
+choice! { Normalization { None = "none", Basic = "basic" } }
 
+impl Normalization {
     /// The text as it is compared.
     pub fn apply(self, text: &str) -> Cow<'_, str> {
         match self {

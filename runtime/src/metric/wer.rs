@@ -1,23 +1,44 @@
-//! `wer`: word error rate, words being what white space separates.
+//! `wer`: the share of words that are wrong.
 
-use super::{Edits, Metric};
+use super::{Count, Edits, Metric, Normalization};
+use crate::shelf::{DataRef, ModelRef};
+use crate::word;
 
-/// Word error rate.
-pub(super) struct Wer;
+word! {
+    /// Word error rate, words being what white space separates: substitutions, deletions and insertions over reference words.
+    pub struct Wer = "wer" (
+        /// The model to score.
+        model: ModelRef,
+        /// The rows to score it on.
+        data: DataRef,
+    ) {
+        /// What texts are made alike before they are compared.
+        normalize: Normalization = Normalization::Basic,
+    }
+}
 
 impl Metric for Wer {
-    fn word(&self) -> &'static str {
-        "wer"
+    fn model(&self) -> &ModelRef {
+        &self.model
     }
 
-    fn tokens(&self) -> &'static str {
-        "words"
+    fn data(&self) -> &DataRef {
+        &self.data
     }
 
-    fn edits(&self, reference: &str, hypothesis: &str) -> Edits {
-        fn words(text: &str) -> Vec<&str> {
-            text.split_whitespace().collect()
-        }
-        Edits::between(&words(reference), &words(hypothesis))
+    fn normalization(&self) -> Normalization {
+        self.normalize
     }
+
+    fn count(&self) -> Count {
+        edits
+    }
+}
+
+/// The edits between the words of two texts.
+pub fn edits(reference: &str, hypothesis: &str) -> Edits {
+    fn words(text: &str) -> Vec<&str> {
+        text.split_whitespace().collect()
+    }
+    Edits::between(&words(reference), &words(hypothesis))
 }
