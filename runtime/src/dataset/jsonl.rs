@@ -22,9 +22,9 @@ word! {
         /// Where a row has the text to translate or to answer, for data that is not heard.
         source: Option<String>,
         /// Where a row has the reference text.
-        text: String = "text",
+        text: String = "text".to_owned(),
         /// Where a row may name the split that it belongs to.
-        split: String = "split",
+        split: String = "split".to_owned(),
     }
 }
 
