@@ -16,6 +16,7 @@ pub mod loss;
 pub mod metric;
 pub mod model;
 pub mod op;
+pub mod optimizer;
 pub mod postcondition;
 pub mod pruner;
 pub mod quantizer;

@@ -1,0 +1,70 @@
+//! `dataset`: the rows of a manifest, divided into parts.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sparsec_compiler::{Kind, Word};
+
+use super::{Output, Stage, Work, word_of};
+use crate::dataset::{Access, Manifest, Rows, Split};
+use crate::shelf::{InputPath, Shares};
+use crate::{Fault, Result, word};
+
+word! {
+    /// Opens a manifest and divides its rows; rows with the same text stay together.
+    pub struct DatasetStage = "dataset"(
+        /// The manifest.
+        source: Arc<dyn Manifest>,
+    ) {
+        /// The parts and their shares; without it, there is one part and it has no name.
+        split: Option<Shares>,
+        /// Another seed divides the rows in another way.
+        seed: u64 = 0,
+    }
+}
+
+/// Rows, and the parts they were divided into.
+#[derive(Clone)]
+pub struct Data {
+    /// All rows.
+    pub whole: Rows,
+    /// The parts by name, in the order of the recipe.
+    pub parts: Vec<(String, Rows)>,
+}
+
+impl Data {
+    /// The part `field`, or all rows.
+    ///
+    /// # Errors
+    /// When there is no such part.
+    pub fn part(&self, field: Option<&str>) -> Result<&Rows> {
+        let Some(field) = field else { return Ok(&self.whole) };
+        let part = self.parts.iter().find(|(name, _)| name == field);
+        part.map(|(_, rows)| rows).ok_or_else(|| Fault::input(format!("the data has no part `{field}`")))
+    }
+}
+
+impl DatasetStage {
+    /// Opens the manifest; `locate` finds the file that the recipe names.
+    ///
+    /// # Errors
+    /// A manifest or a row that cannot be used, a part without rows.
+    pub fn open(&self, locate: impl FnOnce(&InputPath) -> Result<PathBuf>) -> Result<Data> {
+        let whole = Rows::open(&*self.source, &locate(self.source.path())?, Access::Folder)?;
+        let parts = match &self.split {
+            Some(Shares(shares)) => whole.split(&Split::Shares(shares.clone()), self.seed)?,
+            None => Vec::new(),
+        };
+        Ok(Data { whole, parts })
+    }
+}
+
+impl Stage for DatasetStage {
+    fn word() -> Word {
+        word_of::<Self>(Kind::Dataset).fields_from("split")
+    }
+
+    fn run(&self, work: &mut Work<'_>) -> Result<Output> {
+        Ok(Output::Data(self.open(|path| work.input(path))?))
+    }
+}

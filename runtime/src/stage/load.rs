@@ -1,0 +1,59 @@
+//! `load`: a checkpoint folder in Hugging Face layout, as it is.
+
+use sparsec_compiler::{Kind, Value, Word};
+
+use super::{Output, Stage, Work, word_of};
+use crate::model::FAMILIES;
+use crate::shelf::{InputPath, Parameter, unexpected};
+use crate::{Checkpoint, Fault, Result, model, word};
+
+word! {
+    /// Reads a model from a checkpoint folder in Hugging Face layout.
+    pub struct Load = "load"(
+        /// The folder, relative to the recipe.
+        checkpoint: InputPath,
+    ) {
+        /// The family that the model must belong to; without it, the one that its configuration names.
+        family: Option<FamilyName>,
+    }
+}
+
+/// The word of a model family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FamilyName(pub String);
+
+impl Parameter for FamilyName {
+    fn kind() -> Kind {
+        Kind::Choice(FAMILIES.iter().map(|family| family.word().to_owned()).collect())
+    }
+
+    fn read(value: &Value) -> Result<Self> {
+        value.as_name().map(|name| Self(name.to_owned())).ok_or_else(|| unexpected(&Self::kind(), value))
+    }
+}
+
+impl FamilyName {
+    /// Whether a model with this configuration is of the family.
+    ///
+    /// # Errors
+    /// When it is of another, or of none that is known.
+    pub fn check(&self, config: &serde_json::Value) -> Result<()> {
+        match model::family(config)?.word() {
+            found if found == self.0 => Ok(()),
+            found => Err(Fault::input(format!("this is a `{found}`, and the recipe says `{}`", self.0))),
+        }
+    }
+}
+
+impl Stage for Load {
+    fn word() -> Word {
+        word_of::<Self>(Kind::Model).layers_outside()
+    }
+
+    fn run(&self, work: &mut Work<'_>) -> Result<Output> {
+        let folder = work.input(&self.checkpoint)?;
+        let checkpoint = Checkpoint::read(&folder)?;
+        self.family.as_ref().map_or(Ok(()), |family| family.check(&checkpoint.config)).map_err(|fault| fault.at(&folder))?;
+        Ok(Output::Model(checkpoint))
+    }
+}

@@ -1,0 +1,225 @@
+//! The shelf of stages: what a step of a plan does, and the table of them.
+//!
+//! A stage reads what earlier stages made through [`Work`], tells how far it is, stops when it is interrupted, and yields an
+//! [`Output`]. It checks what it promised before it returns; what it did is in the record that [`Work`] carries.
+
+mod dataset;
+mod export;
+mod finetune;
+mod initialize;
+mod load;
+mod prune;
+mod quantize;
+mod take;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sparsec_compiler::{Call, Kind, Param, StepId, Word};
+
+pub use dataset::{Data, DatasetStage};
+pub use export::Export;
+pub use finetune::{Finetune, Gradual, PLANS, PruningPlan};
+pub use initialize::Initialize;
+pub use load::Load;
+pub use prune::Prune;
+pub use quantize::{Quantize, SCHEMES, Scheme};
+pub use take::Take;
+
+use crate::dataset::Rows;
+use crate::report::{ExportRecord, LayerRecord, StageRecord};
+use crate::run::{Event, Events};
+use crate::shelf::{DataRef, InputPath, Item, ModelRef, OutputPath, tidy, with_params};
+use crate::{Checkpoint, Fault, FaultKind, Result};
+
+/// A stage: one file of this folder, one row of [`STAGES`].
+pub trait Stage: Item {
+    /// Its word for the compiler.
+    fn word() -> Word;
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// What it reads is wrong, what it promised is not so, the disk, or an interruption.
+    fn run(&self, work: &mut Work<'_>) -> Result<Output>;
+}
+
+/// What a stage yields.
+#[derive(Clone)]
+pub enum Output {
+    /// A model.
+    Model(Checkpoint),
+    /// Rows.
+    Data(Data),
+    /// Files for others.
+    Artifact(ExportRecord),
+}
+
+/// One row of the table.
+pub struct StageRow {
+    /// The word.
+    pub name: &'static str,
+    /// Its description for the compiler.
+    pub word: fn() -> Word,
+    /// Reads a call and does what it says.
+    pub run: fn(&Call, &mut Work<'_>) -> Result<Output>,
+}
+
+/// Every stage.
+pub static STAGES: [StageRow; 8] = [
+    row::<Load>(),
+    row::<Initialize>(),
+    row::<DatasetStage>(),
+    row::<Take>(),
+    row::<Prune>(),
+    row::<Finetune>(),
+    row::<Quantize>(),
+    row::<Export>(),
+];
+
+const fn row<S: Stage>() -> StageRow {
+    StageRow { name: S::NAME, word: S::word, run: |call, work| S::from_call(call)?.run(work) }
+}
+
+/// `staged`: not a stage itself but a chain of calls of a `def`, which the compiler writes out.
+pub fn staged() -> Word {
+    let step = Kind::Function(vec![Kind::Model, Kind::Ratio], Box::new(Kind::Model));
+    let doc = "Does the same at every element of a list, each time with the model of the time before.";
+    Word::unrolled("staged", Kind::Model, ["model", "at", "step"], doc)
+        .param(Param::new("model", Kind::Model, "The model to begin with.").positional())
+        .param(Param::new("at", Kind::list(Kind::Ratio), "What the second parameter of `step` is, time after time."))
+        .param(Param::new("step", step, "A `def` that takes a model and a ratio and yields a model."))
+}
+
+/// The word of the stage `S`, which yields `kind`.
+fn word_of<S: Stage>(kind: Kind) -> Word {
+    with_params(Word::stage(S::NAME, kind, tidy(S::DOC)), S::params())
+}
+
+/// What earlier stages made, and where files are.
+pub trait Inputs {
+    /// The model that step `step` made.
+    ///
+    /// # Errors
+    /// When it cannot be read back from the disk.
+    fn model(&self, step: StepId) -> Result<Checkpoint>;
+
+    /// The rows that step `step` found: all, or the part `field`.
+    ///
+    /// # Errors
+    /// When there is no such part.
+    fn data(&self, step: StepId, field: Option<&str>) -> Result<Rows>;
+
+    /// The file or folder that a recipe calls `path`.
+    ///
+    /// # Errors
+    /// When it leaves the folder that recipes may read.
+    fn input(&self, path: &str) -> Result<PathBuf>;
+
+    /// The file or folder that a recipe wants written at `path`.
+    ///
+    /// # Errors
+    /// When it leaves the folder that recipes may write.
+    fn output(&self, path: &str) -> Result<PathBuf>;
+}
+
+/// One stage at work.
+pub struct Work<'a> {
+    /// What earlier stages made.
+    pub inputs: &'a dyn Inputs,
+    /// Who listens.
+    pub events: &'a mut dyn Events,
+    /// Set when the user wants the run to stop.
+    pub interrupted: &'a AtomicBool,
+    /// Where this stage keeps what it needs to go on after an interruption; there if it did before.
+    pub unfinished: PathBuf,
+    /// Optimizer steps in one epoch of this stage, where it trains.
+    pub steps_per_epoch: Option<u64>,
+    /// What the stage did.
+    pub record: StageRecord,
+}
+
+impl Work<'_> {
+    /// The model of an argument.
+    ///
+    /// # Errors
+    /// As [`Inputs::model`].
+    pub fn model(&self, model: &ModelRef) -> Result<Checkpoint> {
+        self.inputs.model(model.0.step)
+    }
+
+    /// The rows of an argument.
+    ///
+    /// # Errors
+    /// As [`Inputs::data`].
+    pub fn data(&self, data: &DataRef) -> Result<Rows> {
+        self.inputs.data(data.0.step, data.0.field.as_deref())
+    }
+
+    /// The file of an argument that is read.
+    ///
+    /// # Errors
+    /// As [`Inputs::input`].
+    pub fn input(&self, path: &InputPath) -> Result<PathBuf> {
+        self.inputs.input(&path.0)
+    }
+
+    /// The file of an argument that is written.
+    ///
+    /// # Errors
+    /// As [`Inputs::output`].
+    pub fn output(&self, path: &OutputPath) -> Result<PathBuf> {
+        self.inputs.output(&path.0)
+    }
+
+    /// Whether the user wants the run to stop.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Stops if the user wants so.
+    ///
+    /// # Errors
+    /// An interruption.
+    pub fn go_on(&self) -> Result<()> {
+        if self.is_interrupted() { Err(interruption()) } else { Ok(()) }
+    }
+
+    /// Tells how far the stage is.
+    pub fn progress(&mut self, done: usize, total: usize, unit: &str) {
+        self.events.event(Event::Progress { done: done as u64, total: total as u64, unit });
+    }
+
+    /// Has something said, now and in the report.
+    pub fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        self.events.event(Event::Note(&note));
+        self.record.notes.push(note);
+    }
+
+    /// Records what was done to the linear layer at `path`.
+    pub fn layer(&mut self, checkpoint: &Checkpoint, path: &str, shape: [usize; 2], relative_error: Option<f64>) {
+        let sparsity = checkpoint.masks.get(path).map_or(0.0, crate::Mask::sparsity);
+        self.record.layers.push(LayerRecord { path: path.to_owned(), shape, sparsity, relative_error });
+    }
+}
+
+/// The fault of a run that the user stopped.
+pub fn interruption() -> Fault {
+    Fault::new(FaultKind::Interrupted, "the run was interrupted; what is finished is kept")
+        .help("run the same command again to go on from here")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_called_like_its_file() {
+        for stage in &STAGES {
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/stage/{}.rs", stage.name));
+            assert!(file.exists(), "{}", stage.name);
+            assert_eq!((stage.word)().name, stage.name);
+        }
+    }
+}

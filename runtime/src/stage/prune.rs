@@ -1,0 +1,98 @@
+//! `prune`: weights go, in one shot.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+use sparsec_compiler::{Kind, Word};
+
+use super::{Output, Stage, Work, word_of};
+use crate::pruner::{Calibration, Pattern, PrunedLayer, Pruner, Request, RowCalibration, Scope};
+use crate::run::Snapshot;
+use crate::shelf::{DataRef, Layers, ModelRef, Ratio};
+use crate::train::{Examples, SAVE_EVERY};
+use crate::{Checkpoint, Fault, Result, postcondition, word};
+
+word! {
+    /// Removes weights of linear layers, in one shot.
+    pub struct Prune = "prune"(
+        /// The model.
+        model: ModelRef,
+    ) {
+        /// The layers to prune.
+        layers: Layers,
+        /// Which weights go, and what happens to the others.
+        method: Arc<dyn Pruner>,
+        /// Rows that the method may watch the model on.
+        calibration: Option<DataRef>,
+        /// How the zeros must lie.
+        pattern: Pattern = Pattern::Unstructured,
+        /// The share of weights that is zero afterwards; what is zero already counts.
+        sparsity: Ratio where "0%..100%",
+    }
+}
+
+impl Stage for Prune {
+    fn word() -> Word {
+        word_of::<Self>(Kind::Model).layers_of("model")
+    }
+
+    fn run(&self, work: &mut Work<'_>) -> Result<Output> {
+        let before = work.model(&self.model)?;
+        let mut checkpoint = before.clone();
+        let mut finished = Vec::new();
+        if work.unfinished.exists() {
+            let snapshot = Snapshot::read(&work.unfinished)?;
+            finished = serde_json::from_value(snapshot.progress).unwrap_or_default();
+            checkpoint = snapshot.checkpoint;
+            work.note(format!("going on behind the {} layers that were pruned before", finished.len()));
+        }
+        let left: Vec<String> = self.layers.0.iter().filter(|layer| !finished.contains(layer)).cloned().collect();
+        let request = Request { layers: &left, sparsity: self.sparsity.0, pattern: self.pattern };
+        let mut examples = match (&self.calibration, self.method.needs_calibration()) {
+            (Some(rows), true) => Some(Examples::new(&before, work.data(rows)?)?),
+            (None, true) => {
+                return Err(Fault::input("this pruner watches the model on data, and the recipe gives it none")
+                    .help("add `calibration: take(<data>.train, 128 rows)`"));
+            }
+            (_, false) => None,
+        };
+        let interrupted = work.interrupted;
+        let build = |checkpoint: &Checkpoint| checkpoint.model();
+        let rows = examples.as_ref().map_or(0, Examples::len);
+        let mut batch = |row: usize| {
+            if interrupted.load(std::sync::atomic::Ordering::Relaxed) {
+                return Err(super::interruption());
+            }
+            examples.as_mut().ok_or_else(|| Fault::internal("calibration without rows"))?.batch(&[row])
+        };
+        let mut calibration = RowCalibration { build: &build, rows, batch: &mut batch };
+        let calibration: Option<&mut dyn Calibration> = if rows > 0 { Some(&mut calibration) } else { None };
+        let mut saved = Instant::now();
+        let mut done = |checkpoint: &Checkpoint, layer: &PrunedLayer| {
+            finished.push(layer.path.clone());
+            for note in &layer.notes {
+                work.note(format!("{}: {note}", layer.path));
+            }
+            work.progress(finished.len(), self.layers.0.len(), "layers");
+            // Layers that compete with each other are pruned together or not at all.
+            let resumable = self.method.scope() == Scope::Uniform;
+            if resumable && (work.is_interrupted() || saved.elapsed() > SAVE_EVERY) {
+                Snapshot { progress: json!(finished), ..Snapshot::of(checkpoint.clone()) }.write(&work.unfinished)?;
+                saved = Instant::now();
+            }
+            work.go_on()
+        };
+        self.method.prune(&mut checkpoint, &request, calibration, &mut done)?;
+
+        postcondition::sparsity_reached(&checkpoint, &self.layers.0, self.sparsity.0, self.method.scope())?;
+        postcondition::masks_kept(&before, &checkpoint)?;
+        postcondition::all_finite(&checkpoint)?;
+        postcondition::something_changed(&before, &checkpoint)?;
+        for path in &self.layers.0 {
+            let shape = checkpoint.masks.get(path).map_or([0, 0], |mask| [mask.rows(), mask.cols()]);
+            work.layer(&checkpoint, path, shape, None);
+        }
+        Ok(Output::Model(checkpoint))
+    }
+}
