@@ -32,9 +32,9 @@ def kl(student, teacher, labels, temperature):
 def squarehead(student, teacher, labels, eps):
     total = 0
     for path in student:
-        counted = (labels != -100).double() if path in DECODER else torch.ones(BATCH, POSITIONS, dtype=torch.float64)
-        error = (counted[..., None] * (student[path] - teacher[path]) ** 2).mean()
-        total = total + error / ((counted[..., None] * teacher[path] ** 2).mean() + eps)
+        counted = labels != -100 if path in DECODER else torch.ones(BATCH, POSITIONS, dtype=torch.bool)
+        s, t = student[path][counted], teacher[path][counted]
+        total = total + ((s - t) ** 2).mean() / ((t**2).mean() + eps)
     return total
 
 

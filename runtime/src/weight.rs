@@ -30,8 +30,11 @@ impl Weight {
             return Err(Fault::input(format!("`{path}` is quantized already, and its integers cannot be worked on"))
                 .help("prune and train first, quantize last"));
         }
-        let tensor =
-            checkpoint.tensors.get(&name(path)).ok_or_else(|| Fault::input(format!("this model has no weight for `{path}`")))?;
+        let tensor = checkpoint.tensors.get(&name(path)).ok_or_else(|| {
+            Fault::input(format!("this model has no weight for `{path}`")).help(
+                "leave it out of the selected layers; an output head that is tied to the embedding has no weight of its own",
+            )
+        })?;
         let (out, inputs) = tensor
             .dims2()
             .map_err(|_| Fault::input(format!("the weight of `{path}` has shape {:?}, not [out, in]", tensor.dims())))?;

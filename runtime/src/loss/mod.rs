@@ -1,10 +1,28 @@
 //! The shelf of losses: what a loss sees, and the table of them. A recipe adds them up with weights.
+//!
+//! Every loss keeps these promises, and the contract tests below hold every row of the table to them: it is zero where the student
+//! says what it is compared with, its gradient agrees with finite differences, and value and gradients agree with a fixture that
+//! PyTorch computed.
 
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use crate::{Batch, Result};
+use crate::shelf::Shelf;
+use crate::{Batch, Fault, Result, row, shelved};
+
+mod kl;
+mod squarehead;
+mod task;
+
+pub use kl::Kl;
+pub use squarehead::{Blocks, SquareHead};
+pub use task::Task;
+
+/// Every loss.
+pub static LOSSES: Shelf<dyn Loss> = Shelf::new("loss", &[row!(dyn Loss, Task), row!(dyn Loss, Kl), row!(dyn Loss, SquareHead)]);
+
+shelved! { dyn Loss, LOSSES }
 
 /// What one model computed for a batch.
 pub struct Outputs {
@@ -15,7 +33,7 @@ pub struct Outputs {
 }
 
 /// A term of the training objective.
-pub trait Loss: Send + Sync {
+pub trait Loss: std::fmt::Debug + Send + Sync {
     /// Whether `evaluate` reads the teacher's outputs.
     fn needs_teacher(&self) -> bool;
 
@@ -23,3 +41,11 @@ pub trait Loss: Send + Sync {
     /// [`Loss::needs_teacher`] says so.
     fn evaluate(&self, batch: &Batch, student: &Outputs, teacher: Option<&Outputs>) -> Result<Tensor>;
 }
+
+/// The teacher's outputs, for a loss that said that it needs them.
+fn expect_teacher(teacher: Option<&Outputs>) -> Result<&Outputs> {
+    teacher.ok_or_else(|| Fault::internal("a loss that needs a teacher was evaluated without one"))
+}
+
+#[cfg(test)]
+mod tests;

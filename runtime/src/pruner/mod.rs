@@ -6,16 +6,14 @@
 
 use std::sync::Arc;
 
-use crate::{Checkpoint, Fault, Result};
+use crate::shelf::Shelf;
+use crate::{Checkpoint, Fault, Result, choice, row, shelved};
 
 mod calibration;
 mod hessian;
 mod magnitude;
 mod rank;
 mod sparsegpt;
-
-use crate::shelf::Shelf;
-use crate::{choice, row, shelved};
 
 pub use calibration::RowCalibration;
 pub use magnitude::{Magnitude, Scope};

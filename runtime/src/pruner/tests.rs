@@ -157,6 +157,13 @@ proptest! {
 }
 
 #[test]
+fn every_row_is_tested() {
+    for name in PRUNERS.names() {
+        assert!(pruners().iter().any(|(tested, _)| *tested == name), "`{name}` is in the table and not in these tests");
+    }
+}
+
+#[test]
 fn a_weight_that_is_not_finite_is_a_fault_that_names_its_layer() {
     for (name, pruner) in pruners() {
         for bad in [f32::NAN, f32::INFINITY] {

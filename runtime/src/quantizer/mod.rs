@@ -5,13 +5,15 @@
 
 use crate::checkpoint::QuantizedWeight;
 use crate::shelf::Shelf;
-use crate::{Mask, Result, row, shelved};
+use crate::{Checkpoint, Mask, Result, row, shelved};
 
 mod activation;
 mod rtn;
+mod w8a8;
 
 pub use activation::round_tokens;
 pub use rtn::Rtn;
+pub use w8a8::{Activations, W8A8};
 
 /// The largest INT8 value in use; -128 is left out, so that the grid is symmetric.
 const LARGEST: f32 = 127.0;
@@ -28,6 +30,25 @@ pub trait Quantizer: std::fmt::Debug + Send + Sync {
 /// Every quantizer.
 pub static QUANTIZERS: Shelf<dyn Quantizer> = Shelf::new("quantizer", &[row!(dyn Quantizer, Rtn)]);
 shelved! { dyn Quantizer, QUANTIZERS }
+
+/// Every combination of number formats.
+pub static SCHEMES: Shelf<dyn Scheme> = Shelf::new("scheme", &[row!(dyn Scheme, W8A8)]);
+shelved! { dyn Scheme, SCHEMES }
+
+/// Which number formats weights and activations get.
+pub trait Scheme: std::fmt::Debug + Send + Sync {
+    /// Quantizes `layers` in place, weights rounded by `quantizer`; calls `done` after each, whose fault ends the work at once.
+    ///
+    /// # Errors
+    /// A layer without a weight of its own, or one that is quantized already; weights that are not finite.
+    fn apply(
+        &self,
+        checkpoint: &mut Checkpoint,
+        layers: &[String],
+        quantizer: &dyn Quantizer,
+        done: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<()>;
+}
 
 /// The scale at which the value of largest magnitude becomes 127. Where that is too small to divide by, any scale will do.
 fn symmetric_scale(values: &[f32]) -> f32 {
@@ -72,6 +93,13 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_row_is_tested() {
+        for name in QUANTIZERS.names() {
+            assert!(quantizers().iter().any(|(tested, _)| *tested == name), "`{name}` is in the table and not in these tests");
         }
     }
 
