@@ -11,6 +11,7 @@ pub mod dataset;
 pub mod disk;
 pub mod fault;
 pub mod folder;
+pub mod generate;
 pub mod linear;
 pub mod loss;
 pub mod metric;
@@ -24,7 +25,9 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod shelf;
+mod source;
 pub mod threads;
+pub mod tokenizer;
 pub mod weight;
 
 pub use batch::{Batch, Example, Inputs, Tokens};

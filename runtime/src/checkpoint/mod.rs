@@ -3,14 +3,47 @@
 //! On disk it is a Hugging Face folder; in memory parameters are FP32 under their checkpoint names. Masks and quantized weights go
 //! by module path.
 
+mod header;
+mod initialize;
+pub mod masks;
+mod quantization;
+mod shard;
+mod write;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 use serde_json::Value;
 use sparsec_kernels::Mask;
 
-pub mod masks;
+pub use header::Header;
+
+use crate::model::{Module, ModuleKind};
+use crate::{Fault, Result};
+
+/// Files that are carried along unchanged, because some reader of the folder needs them.
+const COMPANIONS: &[&str] = &[
+    "LICENSE",
+    "README.md",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "merges.txt",
+    "normalizer.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+];
+
+/// What the scales of the quantized layer at a path are called after it.
+const SCALE_SUFFIX: &str = ".weight_scale";
 
 /// A model between two stages. Cheap to clone: tensors share their storage.
 #[derive(Clone)]
@@ -30,7 +63,7 @@ pub struct Checkpoint {
 /// An INT8 weight `[out, in]` with one scale per output channel; activations are quantized per token while it runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizedWeight {
-    /// Values in -127..=127, row-major; a pruned weight is 0.
+    /// Values, row-major; a pruned weight is 0. What this crate quantizes is in -127..=127, what others did may hold -128.
     pub values: Arc<[i8]>,
     /// `w = value * scale[row]`, `[out]`.
     pub scales: Arc<[f32]>,
@@ -38,6 +71,157 @@ pub struct QuantizedWeight {
     pub out: usize,
     /// Inputs.
     pub inputs: usize,
+}
+
+impl Checkpoint {
+    /// Reads a Hugging Face folder as it is: one weight file or several, FP32, FP16 or BF16, dense or `int-quantized`.
+    ///
+    /// # Errors
+    /// Everything that [`Header::read`] finds, values that are not finite, tied weights that differ, and masks that contradict the
+    /// weights.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let header = Header::read(folder)?;
+        let parameters: Vec<_> = header.modules().iter().flat_map(Module::parameters).collect();
+        let is_quantized = |name: &str| name.strip_suffix(".weight").is_some_and(|path| header.quantized().contains(path));
+        let tensors = parameters.par_iter().filter(|parameter| !is_quantized(&parameter.name)).map(|parameter| {
+            let values = header.floats(&parameter.name)?;
+            Ok((parameter.name.clone(), Tensor::from_vec(values, parameter.shape.as_slice(), &Device::Cpu)?))
+        });
+        let tensors: BTreeMap<String, Tensor> = tensors.collect::<Result<_>>()?;
+        check_ties(&header)?;
+        let quantized = header.quantized().iter().map(|path| Ok((path.clone(), read_quantized(&header, path)?)));
+        let mask_file = folder.join(masks::FILE);
+        let mut config = header.config().clone();
+        if let Some(fields) = config.as_object_mut() {
+            fields.shift_remove(quantization::KEY);
+        }
+        let checkpoint = Self {
+            config,
+            tensors,
+            masks: if mask_file.exists() { masks::read(&mask_file)? } else { BTreeMap::new() },
+            quantized: quantized.collect::<Result<_>>()?,
+            companions: Arc::new(companions(folder)?),
+        };
+        checkpoint.check_masks(header.modules()).map_err(|fault| fault.at(mask_file))?;
+        Ok(checkpoint)
+    }
+
+    /// BLAKE3 over everything that decides what the model computes: configuration, parameters, masks, integers, companions. Where
+    /// it lies and in which files it was stored does not count.
+    ///
+    /// # Errors
+    /// When a parameter is not FP32.
+    pub fn content_hash(&self) -> Result<blake3::Hash> {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |kind: &str, name: &str, shape: &[usize], content: blake3::Hash| {
+            hasher.update(format!("{kind} {name:?} {shape:?} ").as_bytes()).update(content.as_bytes());
+        };
+        add("config", "", &[], blake3::hash(canonical(&self.config).as_bytes()));
+        let tensors: Vec<_> =
+            self.tensors.par_iter().map(|(name, tensor)| Ok((name, tensor, float_bytes(tensor)?))).collect::<Result<_>>()?;
+        for (name, tensor, bytes) in tensors {
+            add("tensor", name, tensor.dims(), blake3::hash(&bytes));
+        }
+        add("masks", "", &[], masks::hash(&self.masks));
+        for (path, weight) in &self.quantized {
+            let values: Vec<u8> = weight.values.iter().map(|&value| value as u8).collect();
+            add("values", path, &[weight.out, weight.inputs], blake3::hash(&values));
+            add("scales", path, &[weight.out], blake3::hash(&little_endian(&weight.scales)));
+        }
+        for (name, bytes) in self.companions.iter() {
+            add("companion", name, &[], blake3::hash(bytes));
+        }
+        Ok(hasher.finalize())
+    }
+
+    /// The companion file `name` as JSON.
+    ///
+    /// # Errors
+    /// When it is not there, or is not JSON.
+    pub fn companion_json(&self, name: &str) -> Result<Value> {
+        let bytes = self.companions.get(name).ok_or_else(|| {
+            Fault::input(format!("the checkpoint has no {name}")).help("download the whole folder, not its weights alone")
+        })?;
+        serde_json::from_slice(bytes).map_err(|error| Fault::input(format!("this is not JSON: {error}")).at(name))
+    }
+
+    /// A mask belongs to a linear layer and has its shape, and a weight that it prunes is zero.
+    fn check_masks(&self, modules: &[Module]) -> Result<()> {
+        for (path, mask) in &self.masks {
+            let linear = modules.iter().find(|module| module.path == *path && module.kind == ModuleKind::Linear);
+            if linear.is_none_or(|module| module.shape != [mask.rows(), mask.cols()]) {
+                return Err(Fault::input(format!(
+                    "the mask of `{path}`, [{}, {}], fits no linear layer",
+                    mask.rows(),
+                    mask.cols()
+                )));
+            }
+            let pruned_is_zero = match (self.quantized.get(path), self.tensors.get(&format!("{path}.weight"))) {
+                (Some(weight), _) => zero_where_pruned(mask, &weight.values, 0),
+                (None, Some(tensor)) => zero_where_pruned(mask, &tensor.flatten_all()?.to_vec1::<f32>()?, 0.0),
+                (None, None) => true,
+            };
+            if !pruned_is_zero {
+                return Err(Fault::input(format!("the mask of `{path}` prunes weights that are not zero"))
+                    .help("the masks and the weights do not belong together; remove the masks to keep the weights"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn zero_where_pruned<T: PartialEq>(mask: &Mask, weight: &[T], zero: T) -> bool {
+    let mut rows = weight.chunks_exact(mask.cols().max(1)).enumerate();
+    rows.all(|(row, values)| values.iter().enumerate().all(|(col, value)| *value == zero || mask.keeps(row, col)))
+}
+
+/// Some writers store tied weights under both names; they must agree.
+fn check_ties(header: &Header) -> Result<()> {
+    for (copy, original) in header.family().ties(header.config())? {
+        if header.shape(&copy).is_some() && header.floats(&copy)? != header.floats(&original)? {
+            return Err(Fault::input(format!("`{copy}` and `{original}` are tied in config.json, and differ"))
+                .at(header.folder())
+                .help("set `tie_word_embeddings` to false if they were trained apart"));
+        }
+    }
+    Ok(())
+}
+
+fn read_quantized(header: &Header, path: &str) -> Result<QuantizedWeight> {
+    let name = format!("{path}.weight");
+    let Some(&[out, inputs]) = header.shape(&name) else {
+        return Err(Fault::internal(format!("`{name}` is not a matrix")));
+    };
+    let values = header.bytes(&name)?.into_iter().map(|byte| byte as i8).collect();
+    Ok(QuantizedWeight { values, scales: header.floats(&format!("{path}{SCALE_SUFFIX}"))?.into(), out, inputs })
+}
+
+fn companions(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let present = COMPANIONS.iter().map(|name| (name, folder.join(name))).filter(|(_, path)| path.exists());
+    present
+        .map(|(name, path)| Ok(((*name).to_owned(), std::fs::read(&path).map_err(|error| Fault::reading(&path, &error))?)))
+        .collect()
+}
+
+/// The values of an FP32 tensor as bytes, row-major.
+fn float_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    Ok(little_endian(&tensor.flatten_all()?.to_vec1::<f32>()?))
+}
+
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// JSON with the keys of every object in order.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<&String, String> = fields.iter().map(|(key, value)| (key, canonical(value))).collect();
+            format!("{fields:?}")
+        }
+        Value::Array(items) => format!("{:?}", items.iter().map(canonical).collect::<Vec<_>>()),
+        scalar => scalar.to_string(),
+    }
 }
 
 impl QuantizedWeight {

@@ -7,14 +7,21 @@
 use candle_core::Tensor;
 use serde_json::Value;
 
+pub mod whisper;
+
 use crate::batch::{Batch, Example, Inputs, Tokens};
 use crate::linear::Linear;
-use crate::{Checkpoint, Result};
+use crate::{Checkpoint, Fault, Result};
 
 /// Where a model's parameters come from while it is built.
 pub trait Source {
     /// The parameter `name`, checked to have `shape`.
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor>;
+
+    /// The parameter `name` that training leaves as it is, such as positions that were computed and not learned.
+    fn frozen(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.tensor(name, shape)
+    }
 
     /// The linear layer at module path `path`: weight `[out, in]` (`path.weight`), bias `[out]` (`path.bias`) if `bias`.
     fn linear(&mut self, path: &str, out: usize, inputs: usize, bias: bool) -> Result<Linear>;
@@ -63,8 +70,72 @@ pub struct Module {
     pub role: &'static str,
     /// Shape of its weight; `[out, in]` for a linear layer.
     pub shape: Vec<usize>,
-    /// Parameters: weight and bias together; 0 where the weight is another module's (a tied head).
-    pub parameters: usize,
+    /// Whether it has a bias, as long as the first side of its weight.
+    pub bias: bool,
+    /// How its weight starts; `None` where the weight is another module's (a tied head).
+    pub initial: Option<Initial>,
+}
+
+/// How a parameter starts before any training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Initial {
+    /// Drawn from a normal distribution around zero.
+    Normal {
+        /// Standard deviation.
+        std: f64,
+    },
+    /// 0.
+    Zeros,
+    /// 1.
+    Ones,
+    /// Sines and cosines of the position, `[positions, width]`.
+    Sinusoids,
+}
+
+/// One stored tensor that a checkpoint must hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// How it starts.
+    pub initial: Initial,
+}
+
+impl Module {
+    /// The parameters of this module: its weight, then its bias.
+    pub fn parameters(&self) -> impl Iterator<Item = Parameter> {
+        let named = |name: &str, shape: &[usize], initial| Parameter {
+            name: format!("{}.{name}", self.path),
+            shape: shape.to_vec(),
+            initial,
+        };
+        let weight = self.initial.map(|initial| named("weight", &self.shape, initial));
+        let bias = self.bias.then(|| named("bias", &self.shape[..1], Initial::Zeros));
+        weight.into_iter().chain(bias)
+    }
+
+    /// How many numbers its parameters are.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters().map(|parameter| parameter.shape.iter().product::<usize>()).sum()
+    }
+}
+
+/// Every family.
+pub const FAMILIES: &[&dyn Family] = &[&whisper::Whisper];
+
+/// The family that reads this `config.json`.
+///
+/// # Errors
+/// When no family does; the message lists those that are known.
+pub fn family(config: &Value) -> Result<&'static dyn Family> {
+    let model_type = config.get("model_type").and_then(Value::as_str);
+    FAMILIES.iter().copied().find(|family| Some(family.model_type()) == model_type).ok_or_else(|| {
+        let known = FAMILIES.iter().map(|family| format!("`{}`", family.model_type())).collect::<Vec<_>>().join(", ");
+        let found = model_type.map_or("`model_type` is missing".to_owned(), |name| format!("`model_type` is `{name}`"));
+        Fault::input(format!("{found}; the families known here are {known}"))
+    })
 }
 
 /// A family of models: one file of this folder, one row of [`FAMILIES`].
@@ -81,11 +152,14 @@ pub trait Family: Sync {
     /// When the configuration lacks a field or asks for something that the family does not do.
     fn modules(&self, config: &Value) -> Result<Vec<Module>>;
 
-    /// The name and shape of every parameter tensor that a checkpoint must hold.
+    /// The full name of a stored tensor: some checkpoints were saved without the first segment.
+    fn full_name(&self, stored: &str) -> String;
+
+    /// Tensors that may be stored as copies of others, `(copy, original)`.
     ///
     /// # Errors
     /// As [`Family::modules`].
-    fn parameters(&self, config: &Value) -> Result<Vec<(String, Vec<usize>)>>;
+    fn ties(&self, config: &Value) -> Result<Vec<(String, String)>>;
 
     /// Builds the model from a configuration and a source of parameters.
     ///

@@ -3,8 +3,15 @@
 //! Model files call [`Linear::forward`] and never ask whether the weight is dense, trained, quantized or machine code made for a
 //! mask. Calibration reads what goes into a layer through [`Taps`](crate::model::Taps).
 
-use candle_core::Tensor;
+mod dense;
+mod quantized;
+
 use std::sync::Arc;
+
+use candle_core::Tensor;
+
+pub use dense::Dense;
+pub use quantized::Quantized;
 
 use crate::Result;
 use crate::model::Taps;

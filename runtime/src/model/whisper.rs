@@ -1,0 +1,95 @@
+//! Whisper, the speech recognizer (Radford et al., *Robust Speech Recognition via Large-Scale Weak Supervision*, arXiv 2212.04356),
+//! for Hugging Face checkpoints of every size.
+//!
+//! Two convolutions halve the rate of a log-mel spectrogram; a pre-norm transformer encodes it; a pre-norm decoder with
+//! cross-attention writes tokens. The output head shares the token table unless the configuration unties it.
+
+mod attention;
+mod block;
+mod config;
+mod decoder;
+mod encoder;
+mod processor;
+mod prompt;
+
+use candle_core::Tensor;
+use serde_json::Value;
+
+use super::{Cache, Family, Model, Module, Processor, Source, Taps};
+use crate::batch::{Batch, Inputs, Tokens};
+use crate::{Checkpoint, Fault, Result};
+use config::Config;
+use decoder::{Decoder, DecoderCache};
+use encoder::Encoder;
+
+/// The family.
+pub struct Whisper;
+
+impl Family for Whisper {
+    fn word(&self) -> &'static str {
+        "whisper"
+    }
+
+    fn model_type(&self) -> &'static str {
+        "whisper"
+    }
+
+    fn modules(&self, config: &Value) -> Result<Vec<Module>> {
+        Ok(Config::parse(config)?.modules())
+    }
+
+    fn full_name(&self, stored: &str) -> String {
+        match stored.starts_with("encoder.") || stored.starts_with("decoder.") {
+            true => format!("model.{stored}"),
+            false => stored.to_owned(),
+        }
+    }
+
+    fn ties(&self, config: &Value) -> Result<Vec<(String, String)>> {
+        let tie = ("proj_out.weight".to_owned(), "model.decoder.embed_tokens.weight".to_owned());
+        Ok(if Config::parse(config)?.tie_word_embeddings { vec![tie] } else { Vec::new() })
+    }
+
+    fn build(&self, config: &Value, source: &mut dyn Source) -> Result<Box<dyn Model>> {
+        let config = Config::parse(config)?;
+        Ok(Box::new(Network { encoder: Encoder::build(&config, source)?, decoder: Decoder::build(&config, source)? }))
+    }
+
+    fn processor(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Processor>> {
+        Ok(Box::new(processor::WhisperProcessor::of(checkpoint)?))
+    }
+}
+
+/// The model with its parameters.
+struct Network {
+    encoder: Encoder,
+    decoder: Decoder,
+}
+
+impl Model for Network {
+    fn forward(&self, batch: &Batch, taps: &mut dyn Taps) -> Result<Tensor> {
+        let encoded = self.encode(&batch.inputs, taps)?;
+        let mut cache = self.decoder.start(&encoded, taps)?;
+        let hidden = self.decoder.advance(&batch.decoder, &mut cache, taps)?;
+        self.decoder.logits(&hidden, taps)
+    }
+
+    fn encode(&self, inputs: &Inputs, taps: &mut dyn Taps) -> Result<Tensor> {
+        match inputs {
+            Inputs::Features(features) => self.encoder.forward(features, taps),
+            Inputs::Tokens { .. } => Err(Fault::input("Whisper hears audio, and this data set has only text")),
+        }
+    }
+
+    fn start(&self, encoded: &Tensor) -> Result<Box<dyn Cache>> {
+        Ok(Box::new(self.decoder.start(encoded, &mut super::NoTaps)?))
+    }
+
+    fn step(&self, tokens: &Tokens, cache: &mut dyn Cache) -> Result<Tensor> {
+        let cache: &mut DecoderCache =
+            cache.as_any_mut().downcast_mut().ok_or_else(|| Fault::internal("a cache of another model"))?;
+        let hidden = self.decoder.advance(tokens, cache, &mut super::NoTaps)?;
+        let last = hidden.narrow(1, tokens.time() - 1, 1)?.contiguous()?;
+        Ok(self.decoder.logits(&last, &mut super::NoTaps)?.squeeze(1)?)
+    }
+}

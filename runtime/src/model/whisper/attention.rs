@@ -1,0 +1,69 @@
+//! Multi-head attention with its four projections.
+//!
+//! Queries are scaled by `1 / sqrt(width / heads)`; only the keys' projection has no bias.
+
+use candle_core::Tensor;
+
+use crate::linear::Linear;
+use crate::model::{Source, Taps};
+use crate::{Result, op};
+
+/// The four projections `[width, width]` of one attention.
+pub(super) struct Attention {
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    out: Linear,
+    heads: usize,
+    scale: f32,
+}
+
+/// Projected keys and values, each `[batch, keys, width]`.
+pub(super) struct KeysValues {
+    keys: Tensor,
+    values: Tensor,
+}
+
+impl Attention {
+    pub(super) fn build(path: &str, width: usize, heads: usize, source: &mut dyn Source) -> Result<Self> {
+        Ok(Self {
+            q: source.linear(&format!("{path}.q_proj"), width, width, true)?,
+            k: source.linear(&format!("{path}.k_proj"), width, width, false)?,
+            v: source.linear(&format!("{path}.v_proj"), width, width, true)?,
+            out: source.linear(&format!("{path}.out_proj"), width, width, true)?,
+            heads,
+            scale: ((width / heads) as f32).sqrt().recip(),
+        })
+    }
+
+    /// Keys and values of `x`, `[batch, keys, width]`.
+    pub(super) fn keys_values(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<KeysValues> {
+        Ok(KeysValues { keys: self.k.forward(x, taps)?, values: self.v.forward(x, taps)? })
+    }
+
+    /// What the queries of `x` `[batch, time, width]` find in `memory`. If `causal`, the last query sees every key, the one before it
+    /// all but one, and so on.
+    pub(super) fn forward(&self, x: &Tensor, memory: &KeysValues, causal: bool, taps: &mut dyn Taps) -> Result<Tensor> {
+        let queries = self.q.forward(x, taps)?;
+        let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, self.scale, causal)?;
+        self.out.forward(&found, taps)
+    }
+}
+
+impl KeysValues {
+    /// These, followed in time by `later`.
+    pub(super) fn extended(&self, later: &Self) -> Result<Self> {
+        let join = |before: &Tensor, after: &Tensor| Tensor::cat(&[before, after], 1);
+        Ok(Self { keys: join(&self.keys, &later.keys)?, values: join(&self.values, &later.values)? })
+    }
+
+    /// Where they lie.
+    pub(super) fn device(&self) -> &candle_core::Device {
+        self.keys.device()
+    }
+
+    /// Those of the sequences `rows`, `[rows]`.
+    pub(super) fn select(&self, rows: &Tensor) -> Result<Self> {
+        Ok(Self { keys: self.keys.index_select(rows, 0)?, values: self.values.index_select(rows, 0)? })
+    }
+}

@@ -1,0 +1,173 @@
+//! Whisper's `config.json`, and the modules that follow from it.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::{Initial, Module, ModuleKind};
+use crate::{Fault, Result};
+
+/// Sides of matrices, layers and positions beyond which a configuration is a mistake, not a model.
+const SIZE_LIMIT: usize = 1 << 20;
+const LAYER_LIMIT: usize = 1000;
+
+/// The fields of `config.json` that decide what the model computes; names and defaults are Hugging Face's.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) vocab_size: usize,
+    pub(crate) num_mel_bins: usize,
+    pub(crate) d_model: usize,
+    pub(crate) encoder_layers: usize,
+    pub(crate) encoder_attention_heads: usize,
+    pub(crate) encoder_ffn_dim: usize,
+    pub(crate) decoder_layers: usize,
+    pub(crate) decoder_attention_heads: usize,
+    pub(crate) decoder_ffn_dim: usize,
+    pub(crate) max_source_positions: usize,
+    pub(crate) max_target_positions: usize,
+    #[serde(default = "gelu")]
+    activation_function: String,
+    #[serde(default)]
+    pub(crate) scale_embedding: bool,
+    #[serde(default = "yes")]
+    pub(crate) tie_word_embeddings: bool,
+    #[serde(default = "init_std")]
+    init_std: f64,
+}
+
+fn gelu() -> String {
+    "gelu".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn init_std() -> f64 {
+    0.02
+}
+
+impl Config {
+    /// Reads and checks the configuration.
+    pub(crate) fn parse(config: &Value) -> Result<Self> {
+        let parsed =
+            Self::deserialize(config).map_err(|error| Fault::input(format!("this is no configuration of Whisper: {error}")))?;
+        match parsed.objection() {
+            None => Ok(parsed),
+            Some(objection) => Err(Fault::input(objection)),
+        }
+    }
+
+    fn objection(&self) -> Option<String> {
+        let sizes = [
+            ("vocab_size", self.vocab_size, SIZE_LIMIT),
+            ("num_mel_bins", self.num_mel_bins, SIZE_LIMIT),
+            ("d_model", self.d_model, SIZE_LIMIT),
+            ("encoder_attention_heads", self.encoder_attention_heads, SIZE_LIMIT),
+            ("encoder_ffn_dim", self.encoder_ffn_dim, SIZE_LIMIT),
+            ("decoder_attention_heads", self.decoder_attention_heads, SIZE_LIMIT),
+            ("decoder_ffn_dim", self.decoder_ffn_dim, SIZE_LIMIT),
+            ("max_source_positions", self.max_source_positions, SIZE_LIMIT),
+            ("max_target_positions", self.max_target_positions, SIZE_LIMIT),
+            ("encoder_layers", self.encoder_layers, LAYER_LIMIT),
+            ("decoder_layers", self.decoder_layers, LAYER_LIMIT),
+        ];
+        let out_of_range = sizes.into_iter().find(|&(_, size, limit)| size == 0 || size > limit);
+        let indivisible = [self.encoder_attention_heads, self.decoder_attention_heads]
+            .into_iter()
+            .find(|&heads| heads == 0 || self.d_model % heads != 0);
+        if let Some((name, size, limit)) = out_of_range {
+            return Some(format!("`{name}` is {size}, outside 1..{limit}"));
+        }
+        if let Some(heads) = indivisible {
+            return Some(format!("`d_model` is {}, which {heads} heads cannot share", self.d_model));
+        }
+        if self.activation_function != "gelu" {
+            return Some(format!("`activation_function` is `{}`; Whisper's is `gelu`", self.activation_function));
+        }
+        (self.d_model % 2 != 0).then(|| format!("`d_model` is {}, an odd number", self.d_model))
+    }
+
+    /// Every module in the order of the forward pass.
+    pub(crate) fn modules(&self) -> Vec<Module> {
+        let mut list = List { modules: Vec::new(), config: self };
+        let width = self.d_model;
+        list.conv("model.encoder.conv1", [width, self.num_mel_bins, 3]);
+        list.conv("model.encoder.conv2", [width, width, 3]);
+        list.table("model.encoder.embed_positions", "positions", self.max_source_positions, Initial::Sinusoids);
+        for layer in 0..self.encoder_layers {
+            list.block(&format!("model.encoder.layers.{layer}"), self.encoder_ffn_dim, false);
+        }
+        list.norm("model.encoder.layer_norm");
+        let normal = Initial::Normal { std: self.init_std };
+        list.table("model.decoder.embed_tokens", "tokens", self.vocab_size, normal);
+        list.table("model.decoder.embed_positions", "positions", self.max_target_positions, normal);
+        for layer in 0..self.decoder_layers {
+            list.block(&format!("model.decoder.layers.{layer}"), self.decoder_ffn_dim, true);
+        }
+        list.norm("model.decoder.layer_norm");
+        let head = (!self.tie_word_embeddings).then_some(normal);
+        list.push("proj_out", ModuleKind::Linear, "output_head", vec![self.vocab_size, width], false, head);
+        list.modules
+    }
+}
+
+/// The modules so far.
+struct List<'a> {
+    modules: Vec<Module>,
+    config: &'a Config,
+}
+
+impl List<'_> {
+    fn push(
+        &mut self,
+        path: &str,
+        kind: ModuleKind,
+        role: &'static str,
+        shape: Vec<usize>,
+        bias: bool,
+        initial: Option<Initial>,
+    ) {
+        self.modules.push(Module { path: path.to_owned(), kind, role, shape, bias, initial });
+    }
+
+    fn normal(&self) -> Option<Initial> {
+        Some(Initial::Normal { std: self.config.init_std })
+    }
+
+    fn conv(&mut self, path: &str, shape: [usize; 3]) {
+        self.push(path, ModuleKind::Conv, "front_end", shape.to_vec(), true, self.normal());
+    }
+
+    fn norm(&mut self, path: &str) {
+        self.push(path, ModuleKind::Norm, "norm", vec![self.config.d_model], true, Some(Initial::Ones));
+    }
+
+    fn table(&mut self, path: &str, role: &'static str, rows: usize, initial: Initial) {
+        self.push(path, ModuleKind::Embedding, role, vec![rows, self.config.d_model], false, Some(initial));
+    }
+
+    fn linear(&mut self, path: &str, role: &'static str, out: usize, inputs: usize, bias: bool) {
+        self.push(path, ModuleKind::Linear, role, vec![out, inputs], bias, self.normal());
+    }
+
+    fn attention(&mut self, path: &str, roles: [&'static str; 4]) {
+        let width = self.config.d_model;
+        for (name, role) in ["q_proj", "k_proj", "v_proj", "out_proj"].into_iter().zip(roles) {
+            self.linear(&format!("{path}.{name}"), role, width, width, name != "k_proj");
+        }
+    }
+
+    fn block(&mut self, path: &str, hidden: usize, decodes: bool) {
+        let width = self.config.d_model;
+        self.norm(&format!("{path}.self_attn_layer_norm"));
+        self.attention(&format!("{path}.self_attn"), ["attention.q", "attention.k", "attention.v", "attention.out"]);
+        if decodes {
+            let roles = ["cross_attention.q", "cross_attention.k", "cross_attention.v", "cross_attention.out"];
+            self.norm(&format!("{path}.encoder_attn_layer_norm"));
+            self.attention(&format!("{path}.encoder_attn"), roles);
+        }
+        self.norm(&format!("{path}.final_layer_norm"));
+        self.linear(&format!("{path}.fc1"), "mlp.up", hidden, width, true);
+        self.linear(&format!("{path}.fc2"), "mlp.down", width, hidden, true);
+    }
+}

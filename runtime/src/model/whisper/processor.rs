@@ -1,0 +1,157 @@
+//! Between rows of data and Whisper: spectrograms, labels, and decoding to text.
+
+use candle_core::{Device, Tensor};
+
+use super::config::Config;
+use super::prompt::{Decoding, Prompt};
+use crate::audio::LogMel;
+use crate::batch::{Example, Input, Inputs, Tokens};
+use crate::generate::{greedy, likeliest};
+use crate::model::{Decoded, Model, NoTaps, Processor, Row};
+use crate::tokenizer::Tokenizer;
+use crate::{Checkpoint, Fault, Result};
+
+/// Windows decoded together.
+const BATCH: usize = 16;
+
+pub(super) struct WhisperProcessor {
+    log_mel: LogMel,
+    tokenizer: Tokenizer,
+    decoding: Decoding,
+    positions: usize,
+}
+
+impl WhisperProcessor {
+    /// Reads the companions of `checkpoint` and checks that they fit its configuration.
+    pub(super) fn of(checkpoint: &Checkpoint) -> Result<Self> {
+        let config = Config::parse(&checkpoint.config)?;
+        let (file, settings) = extractor(checkpoint)?;
+        let log_mel = LogMel::from_config(&settings).map_err(|fault| fault.at(file))?;
+        let (made, heard) = ([log_mel.mels(), log_mel.frames()], [config.num_mel_bins, 2 * config.max_source_positions]);
+        if made != heard {
+            return Err(Fault::input(format!(
+                "the feature extractor makes spectrograms {made:?}, and the model hears {heard:?}"
+            ))
+            .at(file)
+            .help("`feature_size` is `num_mel_bins`; 100 frames a second, two a position, fill `chunk_length` seconds"));
+        }
+        Ok(Self {
+            log_mel,
+            tokenizer: Tokenizer::of(checkpoint, config.vocab_size)?,
+            decoding: Decoding::of(checkpoint, &config)?,
+            positions: config.max_target_positions,
+        })
+    }
+
+    /// Spectrograms `[batch, mels, frames]`.
+    fn features<S: AsRef<[f32]> + Sync>(&self, windows: &[S]) -> Result<Tensor> {
+        let shape = (windows.len(), self.log_mel.mels(), self.log_mel.frames());
+        Ok(Tensor::from_vec(self.log_mel.batch(windows), shape, &Device::Cpu)?)
+    }
+
+    /// The tokens before the text of each sequence of `encoded`, which may depend on the language heard.
+    fn prompts(&self, model: &dyn Model, encoded: &Tensor) -> Result<Vec<Vec<u32>>> {
+        let batch = encoded.dim(0)?;
+        let Prompt { tokens, languages } = &self.decoding.prompt;
+        if languages.is_empty() {
+            return Ok(vec![tokens.clone(); batch]);
+        }
+        let start = Tokens::column(vec![tokens[0]; batch]);
+        let logits = model.step(&start, model.start(encoded)?.as_mut())?.to_vec2::<f32>()?;
+        let prompt = |row: &Vec<f32>| {
+            let language = likeliest(row, languages.iter().copied());
+            tokens[..1].iter().copied().chain(language).chain(tokens[1..].iter().copied()).collect()
+        };
+        Ok(logits.iter().map(prompt).collect())
+    }
+
+    /// What is said in each of `windows`, at most a window long.
+    fn say(&self, model: &dyn Model, windows: &[&[f32]]) -> Result<Vec<Vec<u32>>> {
+        let encoded = model.encode(&Inputs::Features(self.features(windows)?), &mut NoTaps)?;
+        greedy(model, &encoded, &self.prompts(model, &encoded)?, &self.decoding.rules)
+    }
+
+    fn text(&self, tokens: &[u32]) -> Result<String> {
+        let is_text = |token: &&u32| self.decoding.timestamps.is_none_or(|first| **token < first);
+        self.tokenizer.decode(&tokens.iter().filter(is_text).copied().collect::<Vec<_>>())
+    }
+}
+
+impl Processor for WhisperProcessor {
+    fn sample_rate(&self) -> Option<u32> {
+        Some(self.log_mel.sample_rate())
+    }
+
+    /// Labels are Hugging Face's: the prompt after its first token, the text and the end; the decoder reads them shifted by one.
+    fn example(&self, row: &Row) -> Result<Example> {
+        let audio = heard(row)?;
+        if audio.len() > self.log_mel.window_samples() {
+            return Err(Fault::input(format!(
+                "an utterance of {:.1} s does not fit the model's window of {} s",
+                audio.len() as f64 / f64::from(self.log_mel.sample_rate()),
+                self.log_mel.window_samples() / self.log_mel.sample_rate() as usize
+            ))
+            .help("cut it into shorter utterances, each with its own text"));
+        }
+        if !self.decoding.prompt.languages.is_empty() {
+            return Err(Fault::input("training needs to know the language, and generation_config.json names none")
+                .help("set `language` and `task` in the checkpoint's generation_config.json"));
+        }
+        let mut decoder = self.decoding.prompt.tokens.clone();
+        decoder.extend(self.tokenizer.encode(&row.text)?);
+        if decoder.len() > self.positions {
+            return Err(Fault::input(format!("the text {:?} needs {} of {} positions", row.text, decoder.len(), self.positions))
+                .help("cut the utterance, or leave it out of the manifest"));
+        }
+        let labels = decoder[1..].iter().chain([&self.decoding.end]).map(|&token| i64::from(token)).collect();
+        let shape = (self.log_mel.mels(), self.log_mel.frames());
+        let input = Input::Features(Tensor::from_vec(self.log_mel.features(audio), shape, &Device::Cpu)?);
+        Ok(Example { input, decoder, labels })
+    }
+
+    fn pad(&self) -> u32 {
+        self.decoding.pad
+    }
+
+    /// Audio longer than a window is decoded window by window, and the texts are joined.
+    fn decode(&self, model: &dyn Model, rows: &[Row]) -> Result<Vec<Decoded>> {
+        let mut windows = Vec::new();
+        for (index, row) in rows.iter().enumerate() {
+            windows.extend(self.log_mel.windows(heard(row)?).map(|window| (index, window)));
+        }
+        let mut decoded = vec![Decoded { text: String::new(), tokens: Vec::new() }; rows.len()];
+        for group in windows.chunks(BATCH) {
+            let said = self.say(model, &group.iter().map(|(_, window)| *window).collect::<Vec<_>>())?;
+            for ((index, _), tokens) in group.iter().zip(said) {
+                let Decoded { text, tokens: all } = &mut decoded[*index];
+                let addition = self.text(&tokens)?;
+                if !text.is_empty() && !addition.starts_with(' ') {
+                    text.push(' ');
+                }
+                text.push_str(&addition);
+                all.extend(tokens);
+            }
+        }
+        Ok(decoded)
+    }
+}
+
+/// The row's audio.
+fn heard(row: &Row) -> Result<&[f32]> {
+    row.audio.as_deref().filter(|audio| !audio.is_empty()).ok_or_else(|| {
+        Fault::input(format!("the row {:?} has no audio", row.text)).help("Whisper needs a manifest with recordings")
+    })
+}
+
+/// The settings of the feature extractor; newer versions of transformers keep them inside the processor's.
+fn extractor(checkpoint: &Checkpoint) -> Result<(&'static str, serde_json::Value)> {
+    const OLD: &str = "preprocessor_config.json";
+    const NEW: &str = "processor_config.json";
+    if !checkpoint.companions.contains_key(OLD)
+        && checkpoint.companions.contains_key(NEW)
+        && let Some(settings) = checkpoint.companion_json(NEW)?.get("feature_extractor")
+    {
+        return Ok((NEW, settings.clone()));
+    }
+    Ok((OLD, checkpoint.companion_json(OLD)?))
+}

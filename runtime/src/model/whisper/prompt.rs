@@ -1,0 +1,164 @@
+//! What Whisper's decoder is told before it speaks, and when it stops: `generation_config.json`, read as `generate` of transformers
+//! reads it for one window without timestamps.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::config::Config;
+use crate::generate::Rules;
+use crate::{Checkpoint, Fault, Result};
+
+/// The file.
+const FILE: &str = "generation_config.json";
+const HELP: &str = "use the generation_config.json that came with the checkpoint";
+
+/// The tokens before the text.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Prompt {
+    /// Start of the transcript first.
+    pub(super) tokens: Vec<u32>,
+    /// The language tokens among which the model chooses the second token itself; empty where the prompt is complete.
+    pub(super) languages: Vec<u32>,
+}
+
+/// The settings in use. Checkpoints from before there was a file of its own keep them in `config.json`.
+#[derive(Deserialize)]
+struct Settings {
+    decoder_start_token_id: u32,
+    eos_token_id: OneOrMany,
+    pad_token_id: Option<u32>,
+    forced_decoder_ids: Option<Vec<(usize, Option<u32>)>>,
+    language: Option<String>,
+    task: Option<String>,
+    lang_to_id: Option<BTreeMap<String, u32>>,
+    task_to_id: Option<BTreeMap<String, u32>>,
+    no_timestamps_token_id: Option<u32>,
+    suppress_tokens: Option<Vec<i64>>,
+    begin_suppress_tokens: Option<Vec<i64>>,
+    max_length: Option<usize>,
+    max_new_tokens: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+/// Everything about decoding that the files of a checkpoint fix.
+pub(super) struct Decoding {
+    pub(super) prompt: Prompt,
+    pub(super) rules: Rules,
+    /// Ends a text.
+    pub(super) end: u32,
+    /// Fills short texts of a batch.
+    pub(super) pad: u32,
+    /// Tokens from here on are points in time, not text.
+    pub(super) timestamps: Option<u32>,
+}
+
+impl Decoding {
+    /// Reads the settings of `checkpoint`.
+    pub(super) fn of(checkpoint: &Checkpoint, config: &Config) -> Result<Self> {
+        let has_file = checkpoint.companions.contains_key(FILE);
+        let mut fields = if has_file { checkpoint.companion_json(FILE)? } else { checkpoint.config.clone() };
+        for key in ["forced_decoder_ids", "decoder_start_token_id", "eos_token_id", "pad_token_id"] {
+            if fields.get(key).is_none_or(Value::is_null)
+                && let (Some(value), Some(fields)) = (checkpoint.config.get(key), fields.as_object_mut())
+            {
+                fields.insert(key.to_owned(), value.clone());
+            }
+        }
+        let file = if has_file { FILE } else { "config.json" };
+        let settings = Settings::deserialize(fields)
+            .map_err(|error| Fault::input(format!("the settings of generation do not parse: {error}")).at(file).help(HELP))?;
+        settings.decoding(config).map_err(|fault| fault.at(file).help(HELP))
+    }
+}
+
+impl Settings {
+    fn decoding(&self, config: &Config) -> Result<Decoding> {
+        let prompt = self.prompt()?;
+        let end = match &self.eos_token_id {
+            OneOrMany::One(end) => vec![*end],
+            OneOrMany::Many(ends) => ends.clone(),
+        };
+        let first_end = *end.first().ok_or_else(|| Fault::input("`eos_token_id` is empty"))?;
+        let mut named = prompt.tokens.iter().chain(&prompt.languages).chain(&end).chain(&self.pad_token_id);
+        if let Some(token) = named.find(|&&token| token as usize >= config.vocab_size) {
+            return Err(Fault::input(format!("token {token} is not among the {} of the model", config.vocab_size)));
+        }
+        let prompt_length = prompt.tokens.len() + usize::from(!prompt.languages.is_empty());
+        let positions = config.max_target_positions;
+        if prompt_length >= positions {
+            return Err(Fault::input(format!("a prompt of {prompt_length} tokens leaves no room in {positions} positions")));
+        }
+        let max_length = match (self.max_new_tokens, self.max_length) {
+            (Some(new), _) => new.saturating_add(prompt_length),
+            (None, Some(length)) => length.saturating_add(prompt_length.min((positions / 2).saturating_sub(1))),
+            (None, None) => positions,
+        };
+        let tokens = |ids: &Option<Vec<i64>>| ids.iter().flatten().filter_map(|&id| u32::try_from(id).ok()).collect();
+        Ok(Decoding {
+            prompt,
+            rules: Rules {
+                suppress: tokens(&self.suppress_tokens),
+                begin_suppress: tokens(&self.begin_suppress_tokens),
+                end,
+                max_length: max_length.min(positions),
+            },
+            end: first_end,
+            pad: self.pad_token_id.unwrap_or(first_end),
+            timestamps: self.no_timestamps_token_id.map(|token| token + 1),
+        })
+    }
+
+    fn prompt(&self) -> Result<Prompt> {
+        let mut tokens = vec![Some(self.decoder_start_token_id)];
+        if self.task.is_none() && self.language.is_none() {
+            for (at, (position, token)) in self.forced_decoder_ids.iter().flatten().enumerate() {
+                if *position != at + 1 {
+                    return Err(Fault::input(format!("`forced_decoder_ids` skips position {}", at + 1)));
+                }
+                tokens.push(*token);
+            }
+        }
+        let language = self.language.as_ref().map(|language| self.language_token(language)).transpose()?;
+        let is_open = tokens.get(1).is_none_or(Option::is_none);
+        let detects = language.is_none() && is_open && self.lang_to_id.is_some();
+        if language.is_some() {
+            tokens.push(language);
+        }
+        match (&self.task, &self.task_to_id) {
+            (Some(task), ids) => tokens.push(Some(task_token(ids.as_ref(), task)?)),
+            (None, Some(ids)) if language.is_some() => tokens.push(Some(task_token(Some(ids), "transcribe")?)),
+            (None, _) => {}
+        }
+        if let Some(token) = self.no_timestamps_token_id
+            && tokens.last() != Some(&Some(token))
+        {
+            tokens.push(Some(token));
+        }
+        let mut languages: Vec<u32> = self.lang_to_id.iter().flatten().filter(|_| detects).map(|(_, &token)| token).collect();
+        languages.sort_unstable();
+        Ok(Prompt { tokens: tokens.into_iter().flatten().collect(), languages })
+    }
+
+    /// The token of a language written `en` or `<|en|>`.
+    fn language_token(&self, language: &str) -> Result<u32> {
+        let known = self.lang_to_id.as_ref().ok_or_else(|| Fault::input("`language` is set, and `lang_to_id` is missing"))?;
+        let name = language.to_lowercase();
+        known.get(&name).or_else(|| known.get(&format!("<|{name}|>"))).copied().ok_or_else(|| {
+            let known = known.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+            Fault::input(format!("`language` is `{language}`; the model knows {known}"))
+        })
+    }
+}
+
+fn task_token(ids: Option<&BTreeMap<String, u32>>, task: &str) -> Result<u32> {
+    let token = ids.and_then(|ids| ids.get(task)).copied();
+    token.ok_or_else(|| Fault::input(format!("`task` is `{task}`, which `task_to_id` does not name")))
+}

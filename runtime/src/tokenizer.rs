@@ -1,0 +1,51 @@
+//! Text to token ids and back, as `tokenizer.json` of a checkpoint says.
+
+use crate::{Checkpoint, Fault, Result};
+
+/// The file that holds all of it.
+const FILE: &str = "tokenizer.json";
+
+/// A tokenizer whose ids all belong to the model it came with.
+pub struct Tokenizer {
+    tokenizer: tokenizers::Tokenizer,
+    vocab: usize,
+}
+
+impl Tokenizer {
+    /// The tokenizer of `checkpoint`, whose model has `vocab` tokens.
+    ///
+    /// # Errors
+    /// When `tokenizer.json` is missing or cannot be read.
+    pub fn of(checkpoint: &Checkpoint, vocab: usize) -> Result<Self> {
+        let bytes = checkpoint.companions.get(FILE).ok_or_else(|| {
+            Fault::input(format!("the checkpoint has no {FILE}"))
+                .help("save the tokenizer in its fast form: `tokenizer.save_pretrained` of transformers writes it")
+        })?;
+        let tokenizer = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|error| Fault::input(format!("this tokenizer cannot be read: {error}")).at(FILE))?;
+        Ok(Self { tokenizer, vocab })
+    }
+
+    /// The tokens of `text`, without any prompt or end.
+    ///
+    /// # Errors
+    /// When the text cannot be written in tokens of the model.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.tokenizer.encode_fast(text, false);
+        let encoding = encoding.map_err(|error| Fault::input(format!("{text:?} cannot be tokenized: {error}")))?;
+        match encoding.get_ids().iter().find(|&&id| id as usize >= self.vocab) {
+            None => Ok(encoding.get_ids().to_vec()),
+            Some(id) => Err(Fault::input(format!("{text:?} has token {id}, and the model has {} tokens", self.vocab))
+                .at(FILE)
+                .help("tokenizer.json and config.json do not belong together")),
+        }
+    }
+
+    /// The text of `ids`, special tokens left out.
+    ///
+    /// # Errors
+    /// When the tokenizer's own decoder fails.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, true).map_err(|error| Fault::input(format!("tokens cannot be decoded: {error}")).at(FILE))
+    }
+}
