@@ -14,6 +14,7 @@ pub mod folder;
 pub mod generate;
 pub mod linear;
 pub mod loss;
+pub mod measure;
 pub mod metric;
 pub mod model;
 pub mod op;
