@@ -15,7 +15,7 @@ use crate::facts::{Field, Module};
 use crate::kind::Kind;
 use crate::requirement::Requirement;
 use crate::source::Span;
-use crate::value::{Call, StepId};
+use crate::value::{Call, StepId, Value};
 
 /// What a node does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,33 @@ pub struct Stage {
     pub steps_per_epoch: Option<u64>,
 }
 
+/// Where a parameter's value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The recipe's own default.
+    Default,
+    /// Set from outside.
+    Set,
+    /// The default of an imported recipe.
+    Import,
+}
+
+/// A parameter of the recipe and the value that it has in this plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParamValue {
+    /// Its name; that of an imported one has the import's name and a dot before it.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+    /// Where the value comes from.
+    pub origin: Origin,
+    /// What its doc comment says.
+    pub doc: String,
+    /// Its declaration.
+    pub span: Span,
+}
+
 /// Why a node comes after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
@@ -63,10 +90,18 @@ pub enum Edge {
 /// The stages of a recipe and what flows between them.
 #[derive(Clone, Debug, Default)]
 pub struct StageGraph {
+    /// The edition of the recipe.
+    pub edition: u32,
+    /// The parameters of the recipe and of its imports, in source order.
+    pub params: Vec<ParamValue>,
     graph: DiGraph<Stage, Edge>,
 }
 
 impl StageGraph {
+    pub(crate) fn new(edition: u32) -> Self {
+        Self { edition, ..Self::default() }
+    }
+
     /// Adds a stage behind everything it uses, and behind `bars`.
     pub(crate) fn add(&mut self, stage: Stage, bars: &[StepId]) -> StepId {
         let mut uses = Vec::new();

@@ -130,6 +130,38 @@ impl Kind {
         !crate::unit::Unit::of_kind(self).is_empty()
     }
 
+    /// Whether a value of this kind can stand where `wanted` is taken. Between quantities this is about kinds alone: whether a
+    /// number's own unit fits is known when the number is.
+    pub(crate) fn fits(&self, wanted: &Kind) -> bool {
+        match (self, wanted) {
+            (Kind::Unknown, _) | (_, Kind::Unknown) => true,
+            (found, wanted) if found == wanted => true,
+            (Kind::Number, Kind::Integer) | (Kind::Integer, Kind::Number) => true,
+            (Kind::Duration, Kind::Time | Kind::Tokens) | (Kind::Time | Kind::Tokens, Kind::Duration) => true,
+            (Kind::Text, Kind::InputPath | Kind::OutputPath) => true,
+            (Kind::Method(found), Kind::Weighted(wanted)) => found == wanted,
+            (Kind::Schedule(found), Kind::Schedule(wanted)) => found.fits(wanted),
+            (found, Kind::Schedule(wanted)) => found.fits(wanted),
+            (Kind::Range(found), Kind::Range(wanted))
+            | (Kind::List(found), Kind::List(wanted))
+            | (Kind::Record(found), Kind::Record(wanted)) => found.fits(wanted),
+            (Kind::Function(takes, yields), Kind::Function(given, wanted)) => {
+                takes.len() == given.len()
+                    && given.iter().zip(takes).all(|(given, takes)| given.fits(takes))
+                    && yields.fits(wanted)
+            }
+            _ => false,
+        }
+    }
+
+    /// What a schedule is made of, or the kind itself.
+    pub(crate) fn element(&self) -> &Kind {
+        match self {
+            Kind::Schedule(element) => element,
+            other => other,
+        }
+    }
+
     /// Replaces [`Kind::Element`] by what a schedule is made of.
     pub(crate) fn with_element(&self, element: &Kind) -> Kind {
         match self {

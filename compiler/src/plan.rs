@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::Task;
+use crate::graph::{Origin, ParamValue, Task};
 use crate::kind::Kind;
 use crate::requirement::Requirement;
 use crate::source::Span;
@@ -39,33 +39,6 @@ impl<'de> Deserialize<'de> for Fingerprint {
         let hex = String::deserialize(deserializer)?;
         blake3::Hash::from_hex(&hex).map(|hash| Fingerprint(hash.into())).map_err(serde::de::Error::custom)
     }
-}
-
-/// Where a parameter's value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// The recipe's own default.
-    Default,
-    /// Set from outside.
-    Set,
-    /// The default of an imported recipe.
-    Import,
-}
-
-/// A parameter of the recipe and the value that it has in this plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ParamValue {
-    /// Its name; that of an imported one has the import's name and a dot before it.
-    pub name: String,
-    /// Its value.
-    pub value: Value,
-    /// Where the value comes from.
-    pub origin: Origin,
-    /// What its doc comment says.
-    pub doc: String,
-    /// Its declaration.
-    pub span: Span,
 }
 
 /// One step.

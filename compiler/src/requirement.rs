@@ -120,7 +120,7 @@ fn base(value: &Value) -> f64 {
         Value::Number(x) | Value::Ratio(x) | Value::Seconds(x) => *x,
         Value::Points(points) => points / 100.0,
         Value::Integer(x) => *x as f64,
-        Value::Duration(duration) => duration.amount * duration.unit.scale(),
+        Value::Duration(duration) => duration.unit.to_base(duration.amount),
         Value::Rows(x) | Value::Tokens(x) | Value::Bytes(x) | Value::Bits(x) => *x as f64,
         _ => f64::NAN,
     }

@@ -134,11 +134,34 @@ impl Unit {
         }
     }
 
-    /// How many of the kind's base unit one of this is: shares of 1, seconds, bytes, or itself.
-    pub(crate) fn scale(self) -> f64 {
+    /// An amount of this in the kind's base unit: shares of 1, seconds, bytes, or itself.
+    pub(crate) fn to_base(self, amount: f64) -> f64 {
         match self {
-            Unit::Percent => 0.01,
-            Unit::Milliseconds => 0.001,
+            // Divided, so that 55 % is the very number that 0.55 is.
+            Unit::Percent => amount / 100.0,
+            Unit::Milliseconds => amount / 1000.0,
+            unit => amount * unit.scale(),
+        }
+    }
+
+    /// An amount of the kind's base unit in this unit.
+    pub(crate) fn from_base(self, amount: f64) -> f64 {
+        match self {
+            Unit::Percent => amount * 100.0,
+            Unit::Milliseconds => amount * 1000.0,
+            unit => amount / unit.scale(),
+        }
+    }
+
+    /// Whether amounts of both can be added.
+    pub(crate) fn converts_to(self, other: Unit) -> bool {
+        let counted = [Unit::Epochs, Unit::Steps, Unit::Tokens];
+        let family = |unit: Unit| if unit.kind() == Kind::Duration { Kind::Time } else { unit.kind() };
+        self == other || (family(self) == family(other) && !counted.contains(&self) && !counted.contains(&other))
+    }
+
+    fn scale(self) -> f64 {
+        match self {
             Unit::Minutes => 60.0,
             Unit::Hours => 3600.0,
             Unit::Kilobytes => 1e3,
@@ -148,8 +171,10 @@ impl Unit {
             Unit::Mebibytes => 1024.0 * 1024.0,
             Unit::Gibibytes => 1024.0 * 1024.0 * 1024.0,
             Unit::One
+            | Unit::Percent
             | Unit::Points
             | Unit::Epochs
+            | Unit::Milliseconds
             | Unit::Steps
             | Unit::Tokens
             | Unit::Rows

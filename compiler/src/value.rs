@@ -249,30 +249,11 @@ impl Value {
             _ => {}
         }
     }
-
-    /// How many values it is made of: what copying it costs.
-    pub(crate) fn size(&self) -> usize {
-        match self {
-            Value::Call(call) => call.size(),
-            Value::List(values) => 1 + values.iter().map(Value::size).sum::<usize>(),
-            Value::Record(fields) => 1 + fields.iter().map(|(_, value)| value.size()).sum::<usize>(),
-            Value::Weighted(terms) => 1 + terms.iter().map(|term| term.call.size()).sum::<usize>(),
-            Value::Schedule(Schedule::Segments(segments)) => {
-                1 + segments.iter().map(|segment| segment.shape.size()).sum::<usize>()
-            }
-            Value::Range(from, to) => 1 + from.size() + to.size(),
-            _ => 1,
-        }
-    }
 }
 
 impl Call {
     pub(crate) fn each_step(&self, visit: &mut impl FnMut(&StepRef)) {
         self.arguments.iter().for_each(|argument| argument.value.each_step(visit));
-    }
-
-    fn size(&self) -> usize {
-        1 + self.arguments.iter().map(|argument| argument.value.size()).sum::<usize>()
     }
 }
 

@@ -307,6 +307,7 @@ impl Vocabulary {
             }
             wrong.extend(word.contradictions().into_iter().map(|what| format!("`{}`: {what}", word.name)));
         }
+        wrong.extend(crate::check::contradictions(self));
         wrong
     }
 }
@@ -336,7 +337,7 @@ impl Word {
             needs(record, |kind| matches!(kind, Kind::Record(_)), "a record");
         }
         if let Role::Unrolled { seed, over, step } = &self.role {
-            needs(seed, |_| true, "what the chain starts with");
+            needs(seed, Kind::flows, "what a stage yields");
             needs(over, |kind| matches!(kind, Kind::List(_)), "a list");
             needs(step, |kind| matches!(kind, Kind::Function(params, _) if params.len() == 2), "a def of two parameters");
         }

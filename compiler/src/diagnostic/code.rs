@@ -95,8 +95,8 @@ codes! {
     NoComparison = "no-comparison", Error;
     /// A statement yields a value that nobody can use.
     NoEffect = "no-effect", Error;
-    /// A stage stands where it cannot become a step.
-    MisplacedStage = "misplaced-stage", Error;
+    /// Two values are compared where nothing judges them.
+    MisplacedComparison = "misplaced-comparison", Error;
     /// A selector is used where no model is given.
     NoModel = "no-model", Error;
     /// A selector, or a part of it, matches no layer.
