@@ -66,13 +66,20 @@ impl Manifest for Jsonl {
 
 fn fields(line: &[u8], columns: &Columns) -> Result<Fields, String> {
     let line = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
-    let object: Map<String, Value> = serde_json::from_str(line).map_err(|error| format!("no JSON object: {error}"))?;
+    let object: Map<String, Value> = serde_json::from_str(line).map_err(|error| unparsed(&error))?;
     Fields::gather(columns, |name| match object.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(value)) => Ok(Some(value.clone())),
         Some(_) => Err(format!("`{name}` is not a string")),
     })
     .map_err(|reason| format!("{reason}; this row has {}", names(object.keys())))
+}
+
+/// Why a line is no JSON object; the parser counts lines too, but it has seen only one.
+fn unparsed(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
+    format!("no JSON object: {reason}, column {}", error.column())
 }
 
 fn names<'a>(keys: impl Iterator<Item = &'a String>) -> String {

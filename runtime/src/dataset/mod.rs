@@ -75,3 +75,6 @@ pub trait Dataset: Send + Sync {
     /// BLAKE3 over what the rows say and hold: texts and the bytes of the audio files.
     fn content_hash(&self) -> Result<blake3::Hash>;
 }
+
+#[cfg(test)]
+mod tests;

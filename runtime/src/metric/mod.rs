@@ -163,3 +163,6 @@ impl Scores {
         self.total().rate()
     }
 }
+
+#[cfg(test)]
+mod tests;
