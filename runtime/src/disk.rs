@@ -1,4 +1,4 @@
-//! Files that are either whole or not there.
+//! Files that are either whole or not there; [`crate::folder`] does the same for folders.
 //!
 //! Everything is written beside its final place, flushed to the disk, and then renamed over it: whatever stops the program, a name
 //! that exists holds finished content. Leftovers are called `.sparsec-*` and are safe to delete.
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Fault, Result};
 
-/// How the names of unfinished files and folders begin.
+/// How the names of unfinished files begin.
 const UNFINISHED: &str = ".sparsec-";
 
 /// Replaces the file at `path` by what `fill` writes.
@@ -38,28 +38,6 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Res
 /// As [`write_file`].
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     write_file(path, |file| serde_json::to_writer_pretty(file, value).map_err(Into::into))
-}
-
-/// Replaces the folder at `path` by one that `fill` fills; files inside are flushed too.
-///
-/// # Errors
-/// A full disk, missing permissions, or whatever `fill` fails with; an old folder is then untouched.
-pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let parent = parent(path);
-    let failed = |error: std::io::Error| Fault::writing(path, &error);
-    fs::create_dir_all(parent).map_err(failed)?;
-    let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).map_err(failed)?;
-    fill(unfinished.path())?;
-    sync_tree(unfinished.path()).map_err(failed)?;
-    let replace = || -> std::io::Result<()> {
-        if path.exists() {
-            let old = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent)?;
-            fs::rename(path, old.path().join("old"))?;
-        }
-        fs::rename(unfinished.keep(), path)?;
-        sync_folder(parent)
-    };
-    replace().map_err(failed)
 }
 
 /// Bytes of all files in the folder at `path`.
@@ -118,18 +96,6 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn sync_tree(path: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_tree(&entry.path())?;
-        } else {
-            File::open(entry.path())?.sync_all()?;
-        }
-    }
-    sync_folder(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,19 +112,6 @@ mod tests {
         assert!(fault.unwrap_err().to_string().contains("disk full"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_folder_is_replaced_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("stage");
-        for (name, text) in [("a", "one"), ("b", "three")] {
-            write_folder(&path, |folder| write_file(&folder.join(name), |file| file.write_all(text.as_bytes()))).unwrap();
-        }
-        assert_eq!(files(&path).unwrap(), [(path.join("b"), 5)]);
-        assert!(write_folder(&path, |_| Err(Fault::running("no"))).is_err());
-        assert_eq!(folder_bytes(&path).unwrap(), 5);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

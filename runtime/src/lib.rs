@@ -5,10 +5,13 @@
 //! linear layer. Parameters are FP32 while they are worked on; a weight matrix is `[out, in]`, row-major.
 
 pub mod audio;
+pub mod augmentation;
 pub mod batch;
 pub mod checkpoint;
 pub mod dataset;
 pub mod disk;
+pub mod export;
+pub mod facts;
 pub mod fault;
 pub mod folder;
 pub mod generate;
@@ -27,8 +30,11 @@ pub mod run;
 pub mod schedule;
 pub mod shelf;
 mod source;
+pub mod stage;
 pub mod threads;
 pub mod tokenizer;
+pub mod train;
+pub mod vocabulary;
 pub mod weight;
 
 pub use batch::{Batch, Example, Inputs, Tokens};

@@ -53,9 +53,10 @@ pub fn speed(models: &[&dyn Model], inputs: &Inputs, effort: Effort) -> Result<V
             }
         }
     }
-    let speeds = encoder.into_iter().zip(decoder).map(|(encoder, decoder)| {
-        Some(Speed { encoder_ms: timing(encoder)?, decode_tokens_per_second: timing(decoder)? })
-    });
+    let speeds = encoder
+        .into_iter()
+        .zip(decoder)
+        .map(|(encoder, decoder)| Some(Speed { encoder_ms: timing(encoder)?, decode_tokens_per_second: timing(decoder)? }));
     speeds.collect::<Option<Vec<Speed>>>().ok_or_else(|| Fault::internal("speed was measured without a repeat"))
 }
 

@@ -322,10 +322,19 @@ parameters! {
     InputPath: Kind::InputPath, Value::InputPath(path) => Ok(InputPath(path.clone()));
     OutputPath: Kind::OutputPath, Value::OutputPath(path) => Ok(OutputPath(path.clone()));
     Ends: Kind::range(Kind::Element), Value::Range(from, to) => Ok(Ends { from: scalar(from)?, to: scalar(to)? });
-    Level: Kind::Element, value => scalar(value).map(Level);
     Shares: Kind::record(Kind::Ratio), Value::Record(fields) => {
         fields.iter().map(|(label, value)| Ok((label.clone(), Ratio::read(value)?.0))).collect::<Result<_>>().map(Shares)
     };
+}
+
+impl Parameter for Level {
+    fn kind() -> Kind {
+        Kind::Element
+    }
+
+    fn read(value: &Value) -> Result<Self> {
+        scalar(value).map(Self)
+    }
 }
 
 /// Implements [`Defaulted`] by the value that the compiler would print.

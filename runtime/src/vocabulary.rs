@@ -7,7 +7,7 @@ use sparsec_compiler::{Call, Kind, Module, Param, Value, Vocabulary, Word};
 use crate::dataset::MANIFESTS;
 use crate::metric::METRICS;
 use crate::model::ModuleKind;
-use crate::{export, loss, optimizer, pruner, quantizer, schedule, stage};
+use crate::{augmentation, export, loss, optimizer, pruner, quantizer, schedule, stage};
 
 /// The editions whose recipes are understood.
 pub const EDITIONS: &[u32] = &[2026];
@@ -31,8 +31,9 @@ fn words() -> Vec<Word> {
     words.extend(pruner::PRUNERS.words());
     words.extend(stage::PLANS.words());
     words.extend(quantizer::QUANTIZERS.words());
-    words.extend(stage::SCHEMES.words());
+    words.extend(quantizer::SCHEMES.words());
     words.extend(loss::LOSSES.words());
+    words.extend(augmentation::AUGMENTATIONS.words());
     words.extend(optimizer::OPTIMIZERS.words());
     words.extend(export::EXPORTERS.words());
     words.extend(schedule::CURVES.segments());
@@ -52,8 +53,12 @@ fn predicates() -> Vec<Word> {
     ];
     let mut words: Vec<Word> = kinds.into_iter().map(|(name, test, doc)| Word::predicate(name, test, doc)).collect();
     words.push(
-        Word::predicate("role", has_role, "Layers with a role in their block, `attention.q` or `mlp.down`; `mlp` holds all of its own.")
-            .param(Param::new("role", Kind::Role, "The role.").positional()),
+        Word::predicate(
+            "role",
+            has_role,
+            "Layers with a role in their block, `attention.q` or `mlp.down`; `mlp` holds all of its own.",
+        )
+        .param(Param::new("role", Kind::Role, "The role.").positional()),
     );
     let side = Kind::choice(["in_features", "out_features"]);
     words.push(
@@ -115,7 +120,8 @@ mod tests {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let shelves = ["pruner", "quantizer", "loss", "optimizer", "export", "schedule", "metric", "dataset", "stage", "model"];
         for word in vocabulary().words() {
-            let small = matches!(word.role, Role::Predicate(_) | Role::Unrolled { .. }) || ["w8a8", "gradual"].contains(&word.name.as_str());
+            let small = matches!(word.role, Role::Predicate(_) | Role::Unrolled { .. })
+                || ["w8a8", "gradual"].contains(&word.name.as_str());
             let file = format!("{}.rs", word.name);
             assert!(small || shelves.iter().any(|shelf| source.join(shelf).join(&file).exists()), "{}", word.name);
         }

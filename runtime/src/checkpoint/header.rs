@@ -181,7 +181,10 @@ impl Header {
 }
 
 /// `config.json` of `folder`.
-pub(super) fn config(folder: &Path) -> Result<Value> {
+///
+/// # Errors
+/// When the folder is missing, or its configuration is no JSON object.
+pub fn config(folder: &Path) -> Result<Value> {
     if !folder.is_dir() {
         return Err(Fault::input("there is no such checkpoint folder").at(folder));
     }

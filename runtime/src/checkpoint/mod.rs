@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 use sparsec_kernels::Mask;
 
-pub use header::Header;
+pub use header::{Header, config};
 
 use crate::model::{Module, ModuleKind};
 use crate::{Fault, Result};

@@ -31,6 +31,10 @@ word! {
 }
 
 impl Pruner for Magnitude {
+    fn scope(&self) -> Scope {
+        self.scope
+    }
+
     fn needs_calibration(&self) -> bool {
         false
     }

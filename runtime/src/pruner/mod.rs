@@ -84,6 +84,11 @@ pub trait Pruner: std::fmt::Debug + Send + Sync {
     /// Whether `prune` needs calibration rows.
     fn needs_calibration(&self) -> bool;
 
+    /// Which weights compete with each other; where it is those of all layers, these are pruned together or not at all.
+    fn scope(&self) -> Scope {
+        Scope::Uniform
+    }
+
     /// Prunes in place: sets weights and masks of `checkpoint`, and calls `done` once for each layer, as soon as the checkpoint is
     /// one from which the same call would go on to the same result. A fault of `done` ends the work at once (an interruption,
     /// say).

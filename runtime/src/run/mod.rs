@@ -1,9 +1,89 @@
 //! From a plan to artifacts and a report: every step is run once, or the result of an earlier run is used.
+//!
+//! Artifacts are written where the recipe says, below the working directory; everything else is kept in its folder `.sparsec`
+//! ([`State`]). Whatever stops a run, the same command goes on: finished stages are reused, training goes on from a state at most
+//! two minutes old, pruning behind the last layer.
 
 mod events;
+mod execute;
+mod keys;
+mod models;
+mod scores;
 pub mod snapshot;
 mod state;
 
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use sparsec_compiler::{Plan, SourceSet, Span};
+
 pub use events::{Event, Events, Silent};
+pub use scores::transcripts;
 pub use snapshot::Snapshot;
 pub use state::State;
+
+use crate::Fault;
+use crate::facts::Files;
+use crate::report::{Bar, Report};
+
+/// What a plan is executed with.
+pub struct Options<'a> {
+    /// The texts that the plan was made from.
+    pub sources: &'a SourceSet,
+    /// The files that the recipe may read.
+    pub files: Files,
+    /// The working directory: artifacts and the state go below it.
+    pub directory: PathBuf,
+    /// Whether artifacts may leave the working directory.
+    pub anywhere: bool,
+    /// Whether to run every stage again.
+    pub fresh: bool,
+    /// Whether to export although a bar was missed.
+    pub despite_bars: bool,
+    /// Set when the user wants the run to stop.
+    pub interrupted: &'a AtomicBool,
+    /// The largest resident set, bytes, of a process that loads the checkpoint in a folder and decodes with it; the command knows
+    /// how to start one.
+    pub peak_memory: &'a dyn Fn(&std::path::Path) -> Option<u64>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Everything that it found out.
+    pub report: Report,
+    /// Where the report was written: `report.json` and `report.html` of this run, and copies beside the artifacts.
+    pub files: Vec<PathBuf>,
+    /// Whether everything was there from an earlier run.
+    pub nothing_to_do: bool,
+}
+
+impl Outcome {
+    /// Whether a bar was missed, which holds exports back.
+    pub fn is_bar_missed(&self) -> bool {
+        self.report.requires.iter().any(|verdict| verdict.outcome == Bar::Missed)
+    }
+}
+
+/// Why a run ended early.
+#[derive(Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub fault: Fault,
+    /// The call in the recipe that it happened in.
+    pub span: Option<Span>,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self { fault, span: None }
+    }
+}
+
+/// Executes `plan` step by step.
+///
+/// # Errors
+/// The first fault, with the call that it happened in. What was finished by then is kept.
+pub fn execute(plan: &Plan, options: &Options<'_>, events: &mut dyn Events) -> Result<Outcome, Failure> {
+    execute::Run::new(plan, options)?.execute(events)
+}

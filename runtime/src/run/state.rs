@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! .sparsec/lock                    the process that runs here, locked while it does
-//! .sparsec/stages/<key>/           a finished stage: model.safetensors, record.json
+//! .sparsec/stages/<key>/           a finished stage: a checkpoint folder, and record.json
 //! .sparsec/work/<key>.safetensors  where an unfinished stage goes on
-//! .sparsec/scores/<key>.json       edits of every utterance of a model on a data set
+//! .sparsec/scores/<key>.json       what a model said to every row of a data set
+//! .sparsec/exports/<key>.json      the content of an artifact as it was written
 //! .sparsec/reports/<key>/          report.json and report.html of a finished run
 //! ```
 //!
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::{Fault, Result};
 
 /// The name of the folder.
-pub const NAME: &str = ".sparsec";
+const NAME: &str = ".sparsec";
 
 /// The state folder of a working directory, locked by this process.
 pub struct State {
@@ -65,6 +66,11 @@ impl State {
     /// The file of a score.
     pub fn score(&self, key: &blake3::Hash) -> PathBuf {
         self.root.join("scores").join(format!("{}.json", key.to_hex()))
+    }
+
+    /// The file that says what was exported.
+    pub fn receipt(&self, key: &blake3::Hash) -> PathBuf {
+        self.root.join("exports").join(format!("{}.json", key.to_hex()))
     }
 
     /// The folder of the report of a run.

@@ -60,6 +60,8 @@ impl DatasetStage {
 }
 
 impl Stage for DatasetStage {
+    const KEPT: bool = false;
+
     fn word() -> Word {
         word_of::<Self>(Kind::Dataset).fields_from("split")
     }

@@ -18,6 +18,8 @@ word! {
 }
 
 impl Stage for Initialize {
+    const KEPT: bool = true;
+
     fn word() -> Word {
         word_of::<Self>(Kind::Model).layers_outside()
     }

@@ -46,6 +46,8 @@ impl FamilyName {
 }
 
 impl Stage for Load {
+    const KEPT: bool = false;
+
     fn word() -> Word {
         word_of::<Self>(Kind::Model).layers_outside()
     }

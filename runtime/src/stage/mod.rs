@@ -23,7 +23,7 @@ pub use finetune::{Finetune, Gradual, PLANS, PruningPlan};
 pub use initialize::Initialize;
 pub use load::Load;
 pub use prune::Prune;
-pub use quantize::{Quantize, SCHEMES, Scheme};
+pub use quantize::Quantize;
 pub use take::Take;
 
 use crate::dataset::Rows;
@@ -34,6 +34,9 @@ use crate::{Checkpoint, Fault, FaultKind, Result};
 
 /// A stage: one file of this folder, one row of [`STAGES`].
 pub trait Stage: Item {
+    /// Whether what it yields is worth keeping for the next run: no for what is read from files anyway.
+    const KEPT: bool;
+
     /// Its word for the compiler.
     fn word() -> Word;
 
@@ -61,6 +64,8 @@ pub struct StageRow {
     pub name: &'static str,
     /// Its description for the compiler.
     pub word: fn() -> Word,
+    /// Whether what it yields is kept for the next run.
+    pub kept: bool,
     /// Reads a call and does what it says.
     pub run: fn(&Call, &mut Work<'_>) -> Result<Output>,
 }
@@ -77,8 +82,15 @@ pub static STAGES: [StageRow; 8] = [
     row::<Export>(),
 ];
 
+impl StageRow {
+    /// Whether it writes files for others.
+    pub fn yields_artifact(&self) -> bool {
+        (self.word)().kind == Kind::Artifact
+    }
+}
+
 const fn row<S: Stage>() -> StageRow {
-    StageRow { name: S::NAME, word: S::word, run: |call, work| S::from_call(call)?.run(work) }
+    StageRow { name: S::NAME, word: S::word, kept: S::KEPT, run: |call, work| S::from_call(call)?.run(work) }
 }
 
 /// `staged`: not a stage itself but a chain of calls of a `def`, which the compiler writes out.
@@ -133,8 +145,6 @@ pub struct Work<'a> {
     pub interrupted: &'a AtomicBool,
     /// Where this stage keeps what it needs to go on after an interruption; there if it did before.
     pub unfinished: PathBuf,
-    /// Optimizer steps in one epoch of this stage, where it trains.
-    pub steps_per_epoch: Option<u64>,
     /// What the stage did.
     pub record: StageRecord,
 }

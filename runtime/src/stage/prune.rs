@@ -33,6 +33,8 @@ word! {
 }
 
 impl Stage for Prune {
+    const KEPT: bool = true;
+
     fn word() -> Word {
         word_of::<Self>(Kind::Model).layers_of("model")
     }
@@ -40,7 +42,7 @@ impl Stage for Prune {
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
         let before = work.model(&self.model)?;
         let mut checkpoint = before.clone();
-        let mut finished = Vec::new();
+        let mut finished: Vec<String> = Vec::new();
         if work.unfinished.exists() {
             let snapshot = Snapshot::read(&work.unfinished)?;
             finished = serde_json::from_value(snapshot.progress).unwrap_or_default();

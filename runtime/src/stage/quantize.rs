@@ -5,10 +5,10 @@ use std::sync::Arc;
 use sparsec_compiler::{Kind, Word};
 
 use super::{Output, Stage, Work, word_of};
-use crate::quantizer::Quantizer;
-use crate::shelf::{Layers, ModelRef, Shelf};
-use crate::weight::{self, Weight};
-use crate::{Result, choice, postcondition, row, shelved, word};
+use crate::quantizer::{Quantizer, Scheme};
+use crate::shelf::{Layers, ModelRef};
+use crate::weight::Weight;
+use crate::{Fault, Result, postcondition, word};
 
 word! {
     /// Rounds the weights of linear layers to integers. What a mask removed stays zero.
@@ -25,33 +25,9 @@ word! {
     }
 }
 
-/// Number formats of weights and activations.
-pub trait Scheme: std::fmt::Debug + Send + Sync {}
-
-/// Every scheme.
-pub static SCHEMES: Shelf<dyn Scheme> = Shelf::new("scheme", &[row!(dyn Scheme, W8A8)]);
-shelved! { dyn Scheme, SCHEMES }
-
-word! {
-    /// INT8 weights with a scale per output channel, INT8 activations.
-    pub struct W8A8 = "w8a8" {
-        /// Where the scales of activations come from: `dynamic` takes them per token, while the model runs.
-        activations: Activations = Activations::Dynamic,
-    }
-}
-
-impl Scheme for W8A8 {}
-
-/// Where the scales of activations come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activations {
-    /// From each token while the model runs.
-    Dynamic,
-}
-
-choice! { Activations { Dynamic = "dynamic" } }
-
 impl Stage for Quantize {
+    const KEPT: bool = true;
+
     fn word() -> Word {
         word_of::<Self>(Kind::Model).layers_of("model")
     }
@@ -59,19 +35,23 @@ impl Stage for Quantize {
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
         let before = work.model(&self.model)?;
         let mut checkpoint = before.clone();
-        for (done, path) in self.layers.0.iter().enumerate() {
-            work.go_on()?;
-            let dense = Weight::read(&checkpoint, path)?;
-            let quantized = self.method.quantize(&dense.values, dense.out, dense.inputs, checkpoint.masks.get(path))?;
-            let error = relative_error(&dense.values, &quantized.dequantized());
-            checkpoint.tensors.remove(&weight::name(path));
-            checkpoint.quantized.insert(path.clone(), quantized);
-            work.layer(&checkpoint, path, [dense.out, dense.inputs], Some(error));
-            work.progress(done + 1, self.layers.0.len(), "layers");
-        }
+        let layers = &self.layers.0;
+        let mut finished = 0;
+        self.scheme.apply(&mut checkpoint, layers, &*self.method, &mut |_| {
+            finished += 1;
+            work.progress(finished, layers.len(), "layers");
+            work.go_on()
+        })?;
         postcondition::masks_kept(&before, &checkpoint)?;
         postcondition::all_finite(&checkpoint)?;
         postcondition::something_changed(&before, &checkpoint)?;
+        for path in layers {
+            let dense = Weight::read(&before, path)?;
+            let quantized = checkpoint.quantized.get(path);
+            let quantized = quantized.ok_or_else(|| Fault::running(format!("`{path}` was to be quantized and was not")))?;
+            let error = relative_error(&dense.values, &quantized.dequantized());
+            work.layer(&checkpoint, path, [dense.out, dense.inputs], Some(error));
+        }
         Ok(Output::Model(checkpoint))
     }
 }

@@ -21,6 +21,8 @@ word! {
 }
 
 impl Stage for Take {
+    const KEPT: bool = false;
+
     fn word() -> Word {
         word_of::<Self>(Kind::Dataset)
     }

@@ -44,14 +44,16 @@ impl Examples {
     pub fn get(&mut self, indices: &[usize]) -> Result<Vec<Example>> {
         let missing: Vec<usize> = indices.iter().copied().filter(|&index| self.kept[index].is_none()).collect();
         let rows = self.rows.rows(&missing, self.processor.sample_rate())?;
-        let mut fresh = missing.iter().copied().zip(rows.iter().map(|row| self.processor.example(row)).collect::<Result<Vec<_>>>()?);
+        let mut fresh =
+            missing.iter().copied().zip(rows.iter().map(|row| self.processor.example(row)).collect::<Result<Vec<_>>>()?);
         indices
             .iter()
             .map(|&index| {
                 if let Some(example) = &self.kept[index] {
                     return Ok(example.clone());
                 }
-                let (_, example) = fresh.next().ok_or_else(|| crate::Fault::internal("a row was asked for twice in one batch"))?;
+                let (_, example) =
+                    fresh.next().ok_or_else(|| crate::Fault::internal("a row was asked for twice in one batch"))?;
                 self.kept_bytes += bytes(&example);
                 if self.kept_bytes <= KEPT_BYTES {
                     self.kept[index] = Some(example.clone());

@@ -35,14 +35,14 @@ impl Parameter for Objective {
 
 impl Objective {
     /// The objective over the steps of a stage.
-    ///
-    /// # Errors
-    /// A weight whose segments do not add up.
-    pub fn over(&self, length: StageLength) -> Result<Vec<Term>> {
-        let terms = self.terms.iter().map(|(name, loss, weight)| {
-            Ok(Term { name: name.clone(), loss: Arc::clone(loss), weight: weight.over(length)? })
-        });
-        terms.collect()
+    pub(super) fn over(&self, length: StageLength) -> Vec<Term> {
+        let terms = self.terms.iter();
+        let over = |(name, loss, weight): &(String, Arc<dyn Loss>, Schedule)| Term {
+            name: name.clone(),
+            loss: Arc::clone(loss),
+            weight: weight.over(length),
+        };
+        terms.map(over).collect()
     }
 
     /// Whether a term reads the teacher's outputs.
@@ -53,19 +53,19 @@ impl Objective {
 
 /// One term over the steps of a stage.
 #[derive(Clone, Debug)]
-pub struct Term {
+pub(super) struct Term {
     /// The loss's word.
-    pub name: String,
+    pub(super) name: String,
     loss: Arc<dyn Loss>,
     /// Its weight.
-    pub weight: Timeline,
+    pub(super) weight: Timeline,
 }
 
 /// The weighted sum of `terms` once `step` steps are done, differentiable, and every term without its weight.
 ///
 /// # Errors
 /// An empty sum, which the recipe language cannot write, and whatever a loss fails with.
-pub fn evaluate(
+pub(super) fn evaluate(
     terms: &[Term],
     step: u64,
     batch: &Batch,
@@ -90,7 +90,7 @@ pub fn evaluate(
 ///
 /// # Errors
 /// As the model's forward pass.
-pub fn outputs(model: &dyn Model, batch: &Batch) -> Result<Outputs> {
+pub(super) fn outputs(model: &dyn Model, batch: &Batch) -> Result<Outputs> {
     let mut blocks = Blocks::default();
     let logits = model.forward(batch, &mut blocks)?;
     Ok(Outputs { logits, blocks: blocks.0 })

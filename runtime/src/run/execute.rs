@@ -1,0 +1,417 @@
+//! The steps of a plan, one after the other.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use blake3::{Hash, Hasher};
+use sparsec_compiler::{Call, Plan, Requirement, Step, StepId, Task};
+
+use super::{Event, Events, Failure, Options, Outcome, State, keys, models, scores};
+use crate::dataset::{Dataset, Rows};
+use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Scores};
+use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict};
+use crate::shelf::{DataRef, ModelRef};
+use crate::stage::{Inputs, Output, STAGES, StageRow, Work};
+use crate::{Checkpoint, Fault, Result, disk, facts, folder};
+
+/// The record of a finished stage, beside its model; written last, so that it marks the folder as whole.
+const RECORD: &str = "record.json";
+
+/// A plan while it is executed.
+pub(super) struct Run<'a> {
+    plan: &'a Plan,
+    options: &'a Options<'a>,
+    state: State,
+    /// The key of every step done.
+    keys: Vec<Hash>,
+    /// What every step done yielded; a model that an earlier run made is read when it is asked for.
+    outputs: RefCell<Vec<Option<Output>>>,
+    records: Vec<StageRecord>,
+    /// The verdict of each `require`, with its step.
+    verdicts: Vec<(StepId, Verdict)>,
+    exports: Vec<ExportRecord>,
+    scores: Vec<(StepId, Score)>,
+    /// Rows that a model was scored on.
+    scored: Option<Rows>,
+    /// Whether a stage ran, a score was computed or an artifact written.
+    worked: bool,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(plan: &'a Plan, options: &'a Options<'a>) -> Result<Self> {
+        Ok(Self {
+            plan,
+            options,
+            state: State::open(&options.directory)?,
+            keys: Vec::new(),
+            outputs: RefCell::default(),
+            records: Vec::new(),
+            verdicts: Vec::new(),
+            exports: Vec::new(),
+            scores: Vec::new(),
+            scored: None,
+            worked: false,
+        })
+    }
+
+    pub(super) fn execute(mut self, events: &mut dyn Events) -> Result<Outcome, Failure> {
+        events.event(Event::Started { stages: self.plan.steps.len(), state: self.state.root() });
+        for step in &self.plan.steps {
+            let failed = |fault| Failure { fault, span: Some(step.span) };
+            self.step(step, events).map_err(failed)?;
+        }
+        Ok(self.finish(events)?)
+    }
+
+    fn step(&mut self, step: &Step, events: &mut dyn Events) -> Result<()> {
+        let above = self.keys_above(step);
+        let key = keys::key(step, &above, |path| self.options.files.find(path))?;
+        self.keys.push(key);
+        self.outputs.borrow_mut().push(None);
+        let word = step.call().map_or("require", |call| call.word.as_str());
+        events.event(Event::Stage { index: step.id.index(), name: &step.name, word });
+        let began = Instant::now();
+        let mut record = match &step.task {
+            Task::Require(requirement) => self.require(step, requirement, events)?,
+            Task::Stage { call, .. } => self.stage(step, call, key, events)?,
+        };
+        if !record.reused {
+            record.seconds = began.elapsed().as_secs_f64();
+        }
+        events.event(Event::Done { index: step.id.index(), record: &record });
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// The keys of the steps whose values `step` uses; bars only delay it.
+    fn keys_above(&self, step: &Step) -> Vec<Hash> {
+        let used = |id: &&StepId| self.plan.step(**id).is_some_and(|step| step.requirement().is_none());
+        step.after.iter().filter(used).filter_map(|id| self.keys.get(id.index()).copied()).collect()
+    }
+
+    fn stage(&mut self, step: &Step, call: &Call, key: Hash, events: &mut dyn Events) -> Result<StageRecord> {
+        let row = STAGES.iter().find(|row| row.name == call.word);
+        let row = row.ok_or_else(|| Fault::internal(format!("no stage is called `{}`", call.word)))?;
+        if row.yields_artifact() {
+            return self.export(step, call, row, key, events);
+        }
+        let folder = self.state.stage(&key);
+        if row.kept && !self.options.fresh && folder.join(RECORD).is_file() {
+            let mut record: StageRecord = read_json(&folder.join(RECORD))?;
+            record.reused = true;
+            record.name.clone_from(&step.name);
+            return Ok(record);
+        }
+        let (output, record) = self.work(step, call, row, key, events)?;
+        match &output {
+            Output::Model(checkpoint) if row.kept => {
+                folder::write_whole(&folder, RECORD, |folder| {
+                    checkpoint.write_into(folder)?;
+                    disk::write_json(&folder.join(RECORD), &record)
+                })?;
+                let unfinished = self.state.work(&key);
+                if unfinished.exists() {
+                    std::fs::remove_file(&unfinished).map_err(|error| Fault::writing(&unfinished, &error))?;
+                }
+                self.worked = true;
+            }
+            Output::Data(data) => {
+                let content = data.whole.content_hash()?;
+                self.keys[step.id.index()] = keys::with_content(&key, &content);
+            }
+            Output::Model(_) | Output::Artifact(_) => {}
+        }
+        self.outputs.borrow_mut()[step.id.index()] = Some(output);
+        Ok(record)
+    }
+
+    /// Runs a stage.
+    fn work(
+        &self,
+        step: &Step,
+        call: &Call,
+        row: &StageRow,
+        key: Hash,
+        events: &mut dyn Events,
+    ) -> Result<(Output, StageRecord)> {
+        let mut work = Work {
+            inputs: self,
+            events,
+            interrupted: self.options.interrupted,
+            unfinished: self.state.work(&key),
+            record: StageRecord {
+                name: step.name.clone(),
+                word: call.word.clone(),
+                reused: false,
+                seconds: 0.0,
+                losses: Vec::new(),
+                schedules: Vec::new(),
+                layers: Vec::new(),
+                notes: Vec::new(),
+            },
+        };
+        work.go_on()?;
+        if self.options.fresh && work.unfinished.exists() {
+            std::fs::remove_file(&work.unfinished).map_err(|error| Fault::writing(&work.unfinished, &error))?;
+        }
+        let began = Instant::now();
+        let output = (row.run)(call, &mut work)?;
+        let mut record = work.record;
+        record.seconds = began.elapsed().as_secs_f64();
+        Ok((output, record))
+    }
+
+    /// Writes an artifact, unless a bar above was missed or it is there already.
+    fn export(&mut self, step: &Step, call: &Call, row: &StageRow, key: Hash, events: &mut dyn Events) -> Result<StageRecord> {
+        let missed = |(id, verdict): &&(StepId, Verdict)| step.after.contains(id) && verdict.outcome == Bar::Missed;
+        let missed = self.verdicts.iter().find(missed).map(|(_, verdict)| verdict.text.clone());
+        let to = call.arguments.iter().find_map(|argument| argument.value.as_output_path()).unwrap_or_default().to_owned();
+        let model = call.arguments.iter().find_map(|argument| argument.value.as_step());
+        let model = model.and_then(|model| self.plan.step(model.step)).map_or_else(String::new, |step| step.name.clone());
+        let mut record = StageRecord {
+            name: step.name.clone(),
+            word: call.word.clone(),
+            reused: true,
+            seconds: 0.0,
+            losses: Vec::new(),
+            schedules: Vec::new(),
+            layers: Vec::new(),
+            notes: Vec::new(),
+        };
+        if let (Some(bar), false) = (&missed, self.options.despite_bars) {
+            let held_back = Some(format!("the bar `{bar}` was missed"));
+            self.exports.push(ExportRecord { model, to, held_back, bytes: 0 });
+            return Ok(record);
+        }
+        let folder = self.output(&to)?;
+        let receipt = self.state.receipt(&keys::part(&key, &folder.to_string_lossy()));
+        let stored: Option<Receipt> = read_json(&receipt).ok();
+        if let Some(stored) = stored.filter(|_| !self.options.fresh)
+            && disk::content_hash(&folder).is_ok_and(|content| content.to_hex().as_str() == stored.content)
+        {
+            self.exports.push(ExportRecord { model, to, held_back: None, bytes: stored.bytes });
+            return Ok(record);
+        }
+        let (output, worked) = self.work(step, call, row, key, events)?;
+        record = worked;
+        if let Output::Artifact(export) = output {
+            let content = disk::content_hash(&folder)?.to_hex().to_string();
+            disk::write_json(&receipt, &Receipt { content, bytes: export.bytes })?;
+            self.exports.push(ExportRecord { model, ..export });
+        }
+        if let Some(bar) = missed {
+            record.notes.push(format!("written although the bar `{bar}` was missed"));
+        }
+        self.worked = true;
+        Ok(record)
+    }
+
+    /// Judges a bar.
+    fn require(&mut self, step: &Step, requirement: &Requirement, events: &mut dyn Events) -> Result<StageRecord> {
+        let text = self.text(step, requirement);
+        let bootstrap = Bootstrap::default();
+        let mut reused = true;
+        let judgement = Judgement::new(requirement, |call| {
+            let (scores, kept) = self.score(call, &bootstrap, events)?;
+            reused &= kept;
+            Ok(Measurement::Rate(scores))
+        })?;
+        let verdict = Verdict { text, ..judgement.verdict(&bootstrap)? };
+        self.verdicts.push((step.id, verdict));
+        self.worked |= !reused;
+        Ok(StageRecord {
+            name: step.name.clone(),
+            word: "require".to_owned(),
+            reused,
+            seconds: 0.0,
+            losses: Vec::new(),
+            schedules: Vec::new(),
+            layers: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// The bar as the recipe writes it.
+    fn text(&self, step: &Step, requirement: &Requirement) -> String {
+        let written = self.options.sources.slice(step.span).trim();
+        let written = written.strip_prefix("require").unwrap_or(written).split_whitespace().collect::<Vec<_>>().join(" ");
+        if written.is_empty() { requirement.to_string() } else { written }
+    }
+
+    /// Scores a model on rows, and whether what it says was known before.
+    fn score(&mut self, call: &Call, bootstrap: &Bootstrap, events: &mut dyn Events) -> Result<(Scores, bool)> {
+        let metric = METRICS.make(call)?;
+        let (ModelRef(model), DataRef(data)) = (metric.model(), metric.data());
+        let rows = self.data(data.step, data.field.as_deref())?;
+        let part = keys::part(&self.keys[data.step.index()], data.field.as_deref().unwrap_or_default());
+        let path =
+            self.state.score(&Hasher::new().update(self.keys[model.step.index()].as_bytes()).update(part.as_bytes()).finalize());
+        if self.options.fresh && path.exists() {
+            std::fs::remove_file(&path).map_err(|error| Fault::writing(&path, &error))?;
+        }
+        let (texts, kept) = scores::kept(&path, rows.len(), || {
+            let checkpoint = self.model(model.step)?;
+            scores::transcripts(&checkpoint, &*checkpoint.model()?, &rows, self.options.interrupted, events)
+        })?;
+        let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
+        let scores = Scores::new(metric.count(), metric.normalization(), pairs)?;
+        let name = self.plan.step(data.step).map_or_else(String::new, |step| match &data.field {
+            Some(field) => format!("{}.{field}", step.name),
+            None => step.name.clone(),
+        });
+        let record = scores.record(&call.word, &name, bootstrap);
+        if !self
+            .scores
+            .iter()
+            .any(|(step, known)| *step == model.step && (&known.metric, &known.data) == (&record.metric, &record.data))
+        {
+            self.scores.push((model.step, record));
+        }
+        self.scored = Some(rows);
+        Ok((scores, kept))
+    }
+
+    /// The report, and where it lies.
+    fn finish(self, events: &mut dyn Events) -> Result<Outcome> {
+        let mut hasher = Hasher::new();
+        for key in &self.keys {
+            hasher.update(key.as_bytes());
+        }
+        hasher.update(&[u8::from(self.options.despite_bars)]);
+        let folder = self.state.report(&hasher.finalize());
+        let json = folder.join("report.json");
+        let known: Option<Report> = if self.worked { None } else { read_json(&json).ok() };
+        let nothing_to_do = known.is_some();
+        let report = match known {
+            Some(report) => report,
+            None => {
+                let report = self.report(events)?;
+                disk::write_json(&json, &report)?;
+                let html = report.to_html()?;
+                disk::write_file(&folder.join("report.html"), |file| file.write_all(html.as_bytes()))?;
+                report
+            }
+        };
+        let mut files = vec![json, folder.join("report.html")];
+        for export in &report.exports {
+            for original in ["report.json", "report.html"] {
+                let copy = self.output(&format!("{}.{original}", export.to.trim_end_matches('/')))?;
+                let bytes =
+                    std::fs::read(folder.join(original)).map_err(|error| Fault::reading(folder.join(original), &error))?;
+                disk::write_file(&copy, |file| file.write_all(&bytes))?;
+                files.push(copy);
+            }
+        }
+        Ok(Outcome { report, files, nothing_to_do })
+    }
+
+    fn report(&self, events: &mut dyn Events) -> Result<Report> {
+        let steps = self.compared();
+        let checkpoints = steps.iter().map(|step| self.model(step.id)).collect::<Result<Vec<_>>>()?;
+        let mut records = Vec::with_capacity(steps.len());
+        for (step, checkpoint) in steps.iter().zip(&checkpoints) {
+            let scores = self.scores.iter().filter(|(id, _)| *id == step.id).map(|(_, score)| score.clone()).collect();
+            records.push(ModelRecord { scores, ..models::sizes(&step.name, checkpoint)? });
+        }
+        events.event(Event::Note("measuring size, memory and speed"));
+        models::weigh(&checkpoints, &mut records, &self.state.root().join("scratch"), self.options.peak_memory)?;
+        let mut notes = Vec::new();
+        match &self.scored {
+            Some(rows) => models::time(&checkpoints, &mut records, rows)?,
+            None => notes.push("speed was not measured: no `require` names data to measure it on".to_owned()),
+        }
+        if checkpoints.iter().any(|checkpoint| !checkpoint.quantized.is_empty()) {
+            notes.push(
+                "INT8 layers were computed by expanding their integers to FP32 and rounding activations to 8 bits per token; scores are \
+                 scores of exactly this arithmetic"
+                    .to_owned(),
+            );
+        }
+        Ok(Report {
+            recipe: self.options.sources.name(self.options.sources.root()).to_owned(),
+            params: self.plan.params.iter().map(param).collect(),
+            environment: environment(),
+            stages: self.records.clone(),
+            models: records,
+            requires: self.verdicts.iter().map(|(_, verdict)| verdict.clone()).collect(),
+            exports: self.exports.clone(),
+            notes,
+        })
+    }
+
+    /// The models to compare: those that a bar scores or that are exported, the first one made first.
+    fn compared(&self) -> Vec<&'a Step> {
+        let exported = self.exports.iter().filter_map(|export| self.plan.steps.iter().find(|step| step.name == export.model));
+        let scored = self.scores.iter().filter_map(|(id, _)| self.plan.step(*id));
+        let mut steps: Vec<&Step> = exported.chain(scored).collect();
+        steps.sort_by_key(|step| step.id);
+        steps.dedup_by_key(|step| step.id);
+        steps
+    }
+}
+
+impl Inputs for Run<'_> {
+    fn model(&self, step: StepId) -> Result<Checkpoint> {
+        let known = match self.outputs.borrow().get(step.index()) {
+            Some(Some(Output::Model(checkpoint))) => Some(checkpoint.clone()),
+            _ => None,
+        };
+        if let Some(checkpoint) = known {
+            return Ok(checkpoint);
+        }
+        let key = self.keys.get(step.index()).ok_or_else(|| Fault::internal(format!("step {step} has not run yet")))?;
+        let checkpoint = Checkpoint::read(&self.state.stage(key))
+            .map_err(|fault| fault.help("run again with `--fresh`: what an earlier run stored is damaged"))?;
+        self.outputs.borrow_mut()[step.index()] = Some(Output::Model(checkpoint.clone()));
+        Ok(checkpoint)
+    }
+
+    fn data(&self, step: StepId, field: Option<&str>) -> Result<Rows> {
+        match self.outputs.borrow().get(step.index()) {
+            Some(Some(Output::Data(data))) => data.part(field).cloned(),
+            _ => Err(Fault::internal(format!("step {step} yields no rows"))),
+        }
+    }
+
+    fn input(&self, path: &str) -> Result<PathBuf> {
+        self.options.files.find(path)
+    }
+
+    fn output(&self, path: &str) -> Result<PathBuf> {
+        facts::output(&self.options.directory, path, self.options.anywhere)
+    }
+}
+
+/// What was exported, to see whether it is still there.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Receipt {
+    content: String,
+    bytes: u64,
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = std::fs::read(path).map_err(|error| Fault::reading(path, &error))?;
+    serde_json::from_slice(&bytes).map_err(|error| Fault::input(format!("this was not written by sparsec: {error}")).at(path))
+}
+
+fn param(param: &sparsec_compiler::ParamValue) -> Param {
+    let origin = match param.origin {
+        sparsec_compiler::Origin::Default => "default",
+        sparsec_compiler::Origin::Set => "--set",
+        sparsec_compiler::Origin::Import => "import",
+    };
+    Param { name: param.name.clone(), value: param.value.to_string(), origin: origin.to_owned() }
+}
+
+/// The machine and the build that figures belong to.
+fn environment() -> Environment {
+    let cpu = sparsec_kernels::Cpu::this();
+    Environment {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cpu: cpu.model.clone(),
+        tier: cpu.tier.to_string(),
+        threads: rayon::current_num_threads(),
+        build: if cfg!(debug_assertions) { "dev" } else { "release" }.to_owned(),
+    }
+}

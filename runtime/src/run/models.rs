@@ -1,0 +1,77 @@
+//! What is measured about the models of a run: size, speed, memory.
+
+use std::path::Path;
+
+use crate::dataset::{Dataset, Rows};
+use crate::measure::{self, Effort};
+use crate::model;
+use crate::report::ModelRecord;
+use crate::{Batch, Checkpoint, Fault, Result, disk};
+
+/// Counted runs of each model.
+const REPEATS: usize = 9;
+/// Tokens decoded in each.
+const TOKENS: usize = 24;
+
+/// The sizes of a model, and no measurement yet.
+///
+/// # Errors
+/// A configuration that its family does not read.
+pub(super) fn sizes(name: &str, checkpoint: &Checkpoint) -> Result<ModelRecord> {
+    let modules = model::family(&checkpoint.config)?.modules(&checkpoint.config)?;
+    let masked: usize = checkpoint.masks.values().map(|mask| mask.rows() * mask.cols()).sum();
+    let kept: usize = checkpoint.masks.values().map(crate::Mask::kept).sum();
+    Ok(ModelRecord {
+        name: name.to_owned(),
+        parameters: modules.iter().map(model::Module::parameter_count).sum(),
+        kept_parameters: kept,
+        sparsity: if masked == 0 { 0.0 } else { 1.0 - kept as f64 / masked as f64 },
+        bytes_on_disk: 0,
+        peak_resident_bytes: None,
+        scores: Vec::new(),
+        encoder_ms: None,
+        decode_tokens_per_second: None,
+        kernels: Vec::new(),
+    })
+}
+
+/// Writes every model into a folder of its own below `scratch`, as it would be exported, and measures its bytes and the memory of a
+/// process that runs it.
+///
+/// # Errors
+/// A disk that is full.
+pub(super) fn weigh(
+    models: &[Checkpoint],
+    records: &mut [ModelRecord],
+    scratch: &Path,
+    peak_memory: &dyn Fn(&Path) -> Option<u64>,
+) -> Result<()> {
+    std::fs::create_dir_all(scratch).map_err(|error| Fault::writing(scratch, &error))?;
+    for (checkpoint, record) in models.iter().zip(records) {
+        let folder = tempfile::tempdir_in(scratch).map_err(|error| Fault::writing(scratch, &error))?;
+        checkpoint.write_into(folder.path())?;
+        record.bytes_on_disk = disk::folder_bytes(folder.path())?;
+        record.peak_resident_bytes = peak_memory(folder.path());
+    }
+    Ok(())
+}
+
+/// Times all models against each other on the first of `rows`.
+///
+/// # Errors
+/// Sound that cannot be read.
+pub(super) fn time(models: &[Checkpoint], records: &mut [ModelRecord], rows: &Rows) -> Result<()> {
+    let Some(first) = models.first() else { return Ok(()) };
+    let processor = model::family(&first.config)?.processor(first)?;
+    let example = processor.example(&rows.row(0, processor.sample_rate())?)?;
+    let start = example.decoder.first().copied().unwrap_or_default();
+    let inputs = Batch::of(&[example], processor.pad())?.inputs;
+    let built = models.iter().map(Checkpoint::model).collect::<Result<Vec<_>>>()?;
+    let built: Vec<&dyn model::Model> = built.iter().map(AsRef::as_ref).collect();
+    let speeds = measure::speed(&built, &inputs, Effort { repeats: REPEATS, tokens: TOKENS, start })?;
+    for (record, speed) in records.iter_mut().zip(speeds) {
+        record.encoder_ms = Some(speed.encoder_ms);
+        record.decode_tokens_per_second = Some(speed.decode_tokens_per_second);
+    }
+    Ok(())
+}

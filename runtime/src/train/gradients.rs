@@ -1,0 +1,93 @@
+//! The gradients of one optimizer step, by parameter.
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+
+use super::student::{Student, mask_of};
+use crate::{Fault, Mask, Result};
+
+/// Sums of gradients over the passes of a step.
+#[derive(Default)]
+pub(super) struct Gradients(BTreeMap<String, Vec<f32>>);
+
+impl Gradients {
+    /// Adds what one backward pass found.
+    pub(super) fn add(&mut self, store: &GradStore, student: &Student) -> Result<()> {
+        for (name, variable) in &student.variables {
+            let Some(gradient) = store.get(variable.as_tensor()) else { continue };
+            let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
+            match self.0.get_mut(name) {
+                Some(sum) => sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value),
+                None => drop(self.0.insert(name.clone(), gradient)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every gradient, in the order of names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Vec<f32>)> {
+        self.0.iter()
+    }
+
+    /// Every trained parameter has a gradient.
+    ///
+    /// # Errors
+    /// When one has none: an operation on the way to it has no backward pass, or the model does not use it.
+    pub(super) fn check_coverage(&self, student: &Student) -> Result<()> {
+        let missing: Vec<&str> =
+            student.variables.keys().filter(|name| !self.0.contains_key(*name)).map(String::as_str).collect();
+        match missing.as_slice() {
+            [] => Ok(()),
+            [first, ..] => Err(Fault::internal(format!("{} parameters got no gradient, among them `{first}`", missing.len()))),
+        }
+    }
+
+    /// Sets the gradients of removed weights to zero.
+    pub(super) fn mask(&mut self, masks: &BTreeMap<String, Mask>) {
+        for (name, gradient) in &mut self.0 {
+            if let Some(mask) = mask_of(masks, name) {
+                mask.apply(gradient);
+            }
+        }
+    }
+
+    /// Scales all gradients down to the norm `limit` together, if they exceed it.
+    ///
+    /// # Errors
+    /// Gradients that are not finite.
+    pub(super) fn clip(&mut self, limit: Option<f64>) -> Result<()> {
+        let square = |gradient: &Vec<f32>| gradient.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+        let norm = self.0.values().map(square).sum::<f64>().sqrt();
+        if !norm.is_finite() {
+            let bad = self.0.iter().find(|(_, gradient)| !square(gradient).is_finite());
+            let name = bad.map_or("", |(name, _)| name);
+            return Err(Fault::running(format!("the gradient of `{name}` is not finite")));
+        }
+        if let Some(limit) = limit.filter(|&limit| norm > limit) {
+            let scale = (limit / norm) as f32;
+            self.0.values_mut().flatten().for_each(|value| *value *= scale);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masked_gradients_do_not_count_for_clipping() {
+        let mut gradients = Gradients(BTreeMap::from([("a.weight".to_owned(), vec![3.0, 1e9]), ("b".to_owned(), vec![4.0])]));
+        gradients.mask(&BTreeMap::from([("a".to_owned(), Mask::from_fn(1, 2, |_, col| col == 0))]));
+        gradients.clip(Some(1.0)).unwrap();
+        let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(close(&gradients.0["a.weight"], &[0.6, 0.0]) && close(&gradients.0["b"], &[0.8]));
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_is_named() {
+        let mut gradients = Gradients(BTreeMap::from([("a".to_owned(), vec![1.0]), ("b".to_owned(), vec![f32::NAN])]));
+        assert!(gradients.clip(None).unwrap_err().message.contains("`b`"));
+    }
+}
