@@ -3,6 +3,7 @@
 //! Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (arXiv 1711.05101), as PyTorch computes it:
 //! `w -= rate decay w; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::Optimizer;
@@ -44,14 +45,34 @@ impl Optimizer for AdamW {
         let spread = (1.0 / (1.0 - self.beta2.powi(exponent)).sqrt()) as f32;
         let (beta1, beta2, epsilon) = (self.beta1 as f32, self.beta2 as f32, self.epsilon as f32);
         let kept = (1.0 - rate * self.decay) as f32;
+        let factors = Factors { kept, pace, spread, epsilon, beta1, beta2 };
         let pieces = weights.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE));
-        pieces.zip(first.par_chunks_mut(PIECE).zip(second.par_chunks_mut(PIECE))).for_each(|((weights, gradient), (m, v))| {
-            for (((weight, &gradient), m), v) in weights.iter_mut().zip(gradient).zip(m).zip(v) {
-                *m = beta1 * *m + (1.0 - beta1) * gradient;
-                *v = beta2 * *v + (1.0 - beta2) * gradient * gradient;
-                *weight = *weight * kept - pace * *m / (v.sqrt() * spread + epsilon);
-            }
-        });
+        let pieces = pieces.zip(first.par_chunks_mut(PIECE).zip(second.par_chunks_mut(PIECE)));
+        pieces.for_each(|((weights, gradient), (first, second))| update(weights, gradient, first, second, factors));
+    }
+}
+
+/// The numbers that all weights share in one step.
+#[derive(Clone, Copy)]
+struct Factors {
+    /// What decay leaves of a weight.
+    kept: f32,
+    /// `rate / (1 - b1^t)`.
+    pace: f32,
+    /// `1 / sqrt(1 - b2^t)`.
+    spread: f32,
+    epsilon: f32,
+    beta1: f32,
+    beta2: f32,
+}
+
+/// Moves one piece.
+#[multiversion(targets = "simd")]
+fn update(weights: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32], by: Factors) {
+    for (((weight, &gradient), m), v) in weights.iter_mut().zip(gradient).zip(first).zip(second) {
+        *m = by.beta1 * *m + (1.0 - by.beta1) * gradient;
+        *v = by.beta2 * *v + (1.0 - by.beta2) * gradient * gradient;
+        *weight = *weight * by.kept - by.pace * *m / (v.sqrt() * by.spread + by.epsilon);
     }
 }
 
@@ -78,6 +99,24 @@ mod tests {
         }
         for (weight, (expected, ..)) in weights.iter().zip(expected) {
             assert!((f64::from(*weight) - expected).abs() < 1e-6, "{weight} {expected}");
+        }
+    }
+
+    /// Steps of `torch.optim.AdamW`, recorded by `scripts/adamw_fixture.py`.
+    #[test]
+    fn takes_the_steps_of_pytorch() {
+        let fixture = candle_core::safetensors::load("tests/fixtures/adamw.safetensors", &candle_core::Device::Cpu).unwrap();
+        let values = |name: &str| fixture[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (case, decay) in [("plain", 0.0), ("decayed", 0.1)] {
+            let adamw = AdamW { rate: Numbers(Schedule::constant(1.0)), beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decay };
+            let mut weights = values(&format!("{case}/weights/0"));
+            let mut moments = vec![vec![0.0; weights.len()]; 2];
+            for (step, rate) in (1..).zip(values("rates")) {
+                adamw.step(step, f64::from(rate), &mut weights, &values(&format!("{case}/gradient/{step}")), &mut moments);
+                let expected = values(&format!("{case}/weights/{step}"));
+                let worst = weights.iter().zip(expected).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-6, "{case}, step {step}: off by {worst:e}");
+            }
         }
     }
 }
