@@ -185,9 +185,7 @@ impl Facts for World {
 
     fn modules(&self, call: &Call, _: &StageGraph) -> Result<Option<Vec<Module>>, Refusal> {
         match call.get("from").and_then(Value::as_input_path) {
-            Some("desert") => {
-                Err(Refusal::new("`desert/plan.json` does not exist").help("point `from` to a folder with a plan"))
-            }
+            Some("desert") => Err(Refusal::new("`desert/plan.json` does not exist").help("point `from` to a folder with a plan")),
             _ if self.blind => Ok(None),
             _ => Ok(Some(modules())),
         }
