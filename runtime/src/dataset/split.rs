@@ -12,7 +12,7 @@ use crate::{Fault, Result};
 /// How rows are divided.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Split {
-    /// By the name in the manifest's split column.
+    /// By the name in the manifest's split column; no splits where no row names one.
     Column,
     /// By shares, 0 to 1 each and together; rows beyond their sum are not used.
     Shares(Vec<(String, f64)>),
@@ -63,6 +63,9 @@ impl Rows {
     }
 
     fn by_column(&self) -> Result<Vec<(String, Vec<usize>)>> {
+        if (0..self.len()).all(|index| self.entry(index).fields.split.is_none()) {
+            return Ok(Vec::new());
+        }
         let mut splits: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for index in 0..self.len() {
             let entry = self.entry(index);

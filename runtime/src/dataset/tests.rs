@@ -188,6 +188,12 @@ fn a_split_column_is_followed() {
     assert!(fault.message.contains("line 2 does not say which split"), "{fault}");
 }
 
+#[test]
+fn rows_without_splits_have_none() {
+    let rows = Folder::new("m.jsonl", lines(["a", "b"])).open().unwrap();
+    assert!(rows.split(&Split::Column, 0).unwrap().is_empty());
+}
+
 fn shares(shares: &[(&str, f64)]) -> Split {
     Split::Shares(shares.iter().map(|&(name, share)| (name.to_owned(), share)).collect())
 }

@@ -16,7 +16,7 @@ word! {
         /// The manifest.
         source: Arc<dyn Manifest>,
     ) {
-        /// The parts and their shares; without it, there is one part and it has no name.
+        /// The parts and their shares; without it, the parts that the rows of the manifest name themselves.
         split: Option<Shares>,
         /// Another seed divides the rows in another way.
         seed: u64 = 0,
@@ -51,10 +51,8 @@ impl DatasetStage {
     /// A manifest or a row that cannot be used, a part without rows.
     pub fn open(&self, locate: impl FnOnce(&InputPath) -> Result<PathBuf>) -> Result<Data> {
         let whole = Rows::open(&*self.source, &locate(self.source.path())?, Access::Folder)?;
-        let parts = match &self.split {
-            Some(Shares(shares)) => whole.split(&Split::Shares(shares.clone()), self.seed)?,
-            None => Vec::new(),
-        };
+        let split = self.split.clone().map_or(Split::Column, |Shares(shares)| Split::Shares(shares));
+        let parts = whole.split(&split, self.seed)?;
         Ok(Data { whole, parts })
     }
 }

@@ -1,5 +1,7 @@
 //! Rows as examples, computed once and kept while there is room.
 
+use rayon::prelude::*;
+
 use crate::batch::Input;
 use crate::dataset::{Dataset, Rows};
 use crate::model::{self, Processor};
@@ -45,7 +47,7 @@ impl Examples {
         let missing: Vec<usize> = indices.iter().copied().filter(|&index| self.kept[index].is_none()).collect();
         let rows = self.rows.rows(&missing, self.processor.sample_rate())?;
         let mut fresh =
-            missing.iter().copied().zip(rows.iter().map(|row| self.processor.example(row)).collect::<Result<Vec<_>>>()?);
+            missing.iter().copied().zip(rows.par_iter().map(|row| self.processor.example(row)).collect::<Result<Vec<_>>>()?);
         indices
             .iter()
             .map(|&index| {
