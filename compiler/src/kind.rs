@@ -154,6 +154,14 @@ impl Kind {
         }
     }
 
+    /// How many lists, records and ranges are inside each other.
+    pub(crate) fn depth(&self) -> usize {
+        match self {
+            Kind::List(inner) | Kind::Record(inner) | Kind::Range(inner) | Kind::Schedule(inner) => 1 + inner.depth(),
+            _ => 0,
+        }
+    }
+
     /// What a schedule is made of, or the kind itself.
     pub(crate) fn element(&self) -> &Kind {
         match self {

@@ -1,5 +1,7 @@
 //! The checked recipe: every name looked up, every word found, every argument in its place, defaults filled in.
 
+use std::collections::BTreeMap;
+
 use crate::kind::Kind;
 use crate::requirement::Comparison;
 use crate::source::Span;
@@ -21,6 +23,8 @@ pub(crate) struct File {
     pub(crate) alias: String,
     /// What it binds, in source order.
     pub(crate) items: Vec<Item>,
+    /// The item that each name is bound to; the first one counts.
+    pub(crate) names: BTreeMap<String, usize>,
 }
 
 /// An item of a file, by their places.

@@ -1,10 +1,14 @@
 //! "Did you mean": the nearest of the names that would have been right.
 
+/// Names that are compared; more than any real recipe or model has at one place.
+const MAX_NAMES: usize = 2000;
+
 /// The name nearest to `wrong`, if one is near enough to be meant.
 pub(crate) fn nearest<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let allowed = (wrong.chars().count() / 3).max(1);
+    let allowed = wrong.chars().count() / 3;
     names
         .into_iter()
+        .take(MAX_NAMES)
         .filter(|name| *name != wrong)
         .map(|name| (distance(wrong, name), name))
         .filter(|(distance, _)| *distance <= allowed)
@@ -17,9 +21,12 @@ pub(crate) fn did_you_mean<'n>(wrong: &str, names: impl IntoIterator<Item = &'n 
     nearest(wrong, names).map(|name| format!("did you mean `{name}`?"))
 }
 
-/// Edits from one to the other; upper case and a cut-off end count as one slip.
+/// Edits from one to the other; upper case counts as none and a cut-off end as one.
 fn distance(wrong: &str, name: &str) -> usize {
-    if wrong.eq_ignore_ascii_case(name) || (wrong.len() >= 3 && name.starts_with(wrong)) {
+    if wrong.eq_ignore_ascii_case(name) {
+        return 0;
+    }
+    if wrong.len() >= 3 && name.starts_with(wrong) {
         return 1;
     }
     // Comparing names of hostile length would take quadratic time.

@@ -341,6 +341,9 @@ impl Word {
             needs(over, |kind| matches!(kind, Kind::List(_)), "a list");
             needs(step, |kind| matches!(kind, Kind::Function(params, _) if params.len() == 2), "a def of two parameters");
         }
+        if self.kind.flows() && matches!(self.role, Role::Value) && self.kind != Kind::Dataset {
+            wrong.push("what yields a model or an artifact is a stage".to_owned());
+        }
         if self.literal.is_some() && !self.params.iter().take(2).all(|param| param.kind == Kind::Integer) {
             wrong.push("a literal needs two whole numbers as first parameters".to_owned());
         }

@@ -208,11 +208,11 @@ impl Checker<'_> {
             }
             (None, None) => {
                 let labelled = slots.iter().filter(|slot| !slot.positional).map(|slot| slot.name);
-                let mut diagnostic = Diagnostic::new(
-                    Code::TooManyArguments,
-                    argument.value.span,
-                    format!("`{name}` takes no further argument without a label"),
-                );
+                let message = match slots {
+                    [] => format!("`{name}` takes no arguments"),
+                    _ => format!("`{name}` takes no further argument without a label"),
+                };
+                let mut diagnostic = Diagnostic::new(Code::TooManyArguments, argument.value.span, message);
                 diagnostic = match labelled.clone().next() {
                     Some(first) => diagnostic
                         .note(format!("labels: {}", listed(labelled)))

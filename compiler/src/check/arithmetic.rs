@@ -116,8 +116,8 @@ impl Checker<'_> {
                 let Node::Name(import) = &base.node else { return None };
                 let Some(super::names::Target::Item(at)) = self.bound(import) else { return None };
                 let Body::Import(Some(file)) = self.item(at.file, at.item)?.body else { return None };
-                let items = &self.files.get(file)?.items;
-                of_kind(&items.iter().find(|item| item.name.as_ref().is_some_and(|bound| bound.text == name.text))?.kind)
+                let item = *self.files.get(file)?.names.get(&name.text)?;
+                of_kind(&self.item(file, item)?.kind)
             }
             Node::Call(callee, _) => self.shelf_of(callee),
             Node::Binary(Operator::Add | Operator::Multiply, left, right) => self.shelf_of(left).or_else(|| self.shelf_of(right)),
@@ -169,7 +169,9 @@ impl Checker<'_> {
             return;
         }
         let bare = matches!(typed.meaning, Meaning::Quantity(Quantity { unit: Unit::One, .. }));
-        let message = if bare {
+        let message = if bare && *element == Kind::Integer {
+            format!("`{text}` is not whole; {}", wanted.sentence())
+        } else if bare {
             format!("`{text}` has no unit; {}", wanted.sentence())
         } else {
             format!("this is {}; {}", typed.kind, wanted.sentence())
@@ -234,7 +236,11 @@ pub(super) fn units_help(kind: &Kind) -> Option<String> {
 fn unit_help(typed: &Typed, wanted: &Kind) -> Option<String> {
     let Meaning::Quantity(Quantity { amount, unit }) = typed.meaning else { return units_help(wanted) };
     let (first, others) = Unit::of_kind(wanted).split_first()?;
-    let amount = if unit == Unit::One && *wanted == Kind::Ratio && amount.abs() <= 1.0 { amount * 100.0 } else { amount };
+    let amount = match wanted {
+        Kind::Ratio if unit == Unit::One && amount.abs() <= 1.0 => amount * 100.0,
+        Kind::Integer => amount.round(),
+        _ => amount,
+    };
     let written = if *first == Unit::One { Amount(amount).to_string() } else { Quantity::new(amount, *first).to_string() };
     Some(match others {
         [] => format!("write `{written}`"),

@@ -8,6 +8,9 @@ use crate::source::Span;
 use crate::syntax::{Expr, Name, Node, Operator};
 use crate::unit::{Quantity, Unit};
 
+/// Lists, records and ranges inside each other.
+const MAX_KIND_DEPTH: usize = 8;
+
 impl Checker<'_> {
     /// An expression where `wanted` is taken; a misfit is reported.
     pub(super) fn expr(&mut self, expr: &Expr, wanted: Wanted<'_>) -> Typed {
@@ -98,7 +101,7 @@ impl Checker<'_> {
         let left = self.expr(left, Wanted { kind: &element, place: wanted.place });
         let element = if element == Kind::Unknown { left.kind.clone() } else { element };
         let right = self.expr(right, Wanted { kind: &element, place: wanted.place });
-        Typed::new(span, Kind::range(element), Meaning::Range(Box::new(left), Box::new(right)))
+        self.nested(Typed::new(span, Kind::range(element), Meaning::Range(Box::new(left), Box::new(right))))
     }
 
     /// `a then b`
@@ -132,7 +135,19 @@ impl Checker<'_> {
             }
             typed.push(element);
         }
-        Typed::new(span, Kind::list(kind), Meaning::List(typed))
+        self.nested(Typed::new(span, Kind::list(kind), Meaning::List(typed)))
+    }
+
+    /// Reports a value whose kind is nested so deeply that following it would take much memory.
+    fn nested(&mut self, typed: Typed) -> Typed {
+        if typed.kind.depth() <= MAX_KIND_DEPTH {
+            return typed;
+        }
+        self.report(
+            Diagnostic::new(Code::TooDeep, typed.span, "lists, records and ranges are nested too deeply here")
+                .note(format!("{MAX_KIND_DEPTH} inside each other are the most")),
+        );
+        Typed::unknown(typed.span)
     }
 
     fn record(&mut self, entries: &[(Name, Expr)], span: Span, wanted: Wanted<'_>) -> Typed {

@@ -121,8 +121,6 @@ struct Checker<'a> {
 struct Scope {
     /// The place of the file.
     file: usize,
-    /// Names bound above, by the place of their item.
-    above: BTreeMap<String, usize>,
     /// Every name that the file binds anywhere, where it does so first.
     all: BTreeMap<String, Span>,
     /// Items that something uses.
@@ -162,6 +160,11 @@ impl<'a> Checker<'a> {
 
     fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+
+    /// The item of the file being checked that a name is bound to above this line.
+    fn above(&self, name: &str) -> Option<usize> {
+        self.files.get(self.scope.file)?.names.get(name).copied()
     }
 
     fn item(&self, file: usize, item: usize) -> Option<&Item> {

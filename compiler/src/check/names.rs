@@ -8,6 +8,9 @@ use crate::source::Span;
 use crate::suggest::{did_you_mean, listed};
 use crate::syntax::{Expr, Name, Node};
 
+/// Names and overrides that are followed to see the labels of a record; behind them it is looked at when it is evaluated.
+const MAX_OVERRIDES: usize = 64;
+
 /// What a name is bound to.
 pub(super) enum Target {
     /// A parameter of the `def` around it.
@@ -25,7 +28,7 @@ impl Checker<'_> {
         if let Some(index) = self.scope.params.iter().position(|(param, _)| param.text == name) {
             return Some(Target::Parameter(index, self.scope.params[index].1.clone()));
         }
-        let item = *self.scope.above.get(name)?;
+        let item = self.above(name)?;
         Some(Target::Item(ItemRef { file: self.scope.file, item }))
     }
 
@@ -138,14 +141,11 @@ impl Checker<'_> {
         let file = *file;
         self.uses(at);
         let Some(file) = file else { return Some(None) };
-        let names: Vec<(usize, String)> = self.files.get(file).map_or(Vec::new(), |file| {
-            let named = file.items.iter().enumerate();
-            named.filter_map(|(at, item)| item.name.as_ref().map(|name| (at, name.text.clone()))).collect()
-        });
-        if let Some((item, _)) = names.iter().find(|(_, text)| *text == name.text) {
+        let names = &self.files.get(file)?.names;
+        if let Some(item) = names.get(&name.text) {
             return Some(Some(ItemRef { file, item: *item }));
         }
-        let all = names.iter().map(|(_, name)| name.as_str());
+        let all = names.keys().map(String::as_str);
         let diagnostic =
             Diagnostic::new(Code::UnknownField, name.span, format!("`{import}` binds nothing called `{}`", name.text))
                 .maybe_help(did_you_mean(&name.text, all.clone()))
@@ -189,13 +189,18 @@ impl Checker<'_> {
 
     /// The labels and kinds of a record, where they can be seen.
     pub(super) fn fields_of(&self, record: &Typed) -> Option<Vec<(String, Kind)>> {
+        self.fields_within(record, MAX_OVERRIDES)
+    }
+
+    fn fields_within(&self, record: &Typed, steps: usize) -> Option<Vec<(String, Kind)>> {
+        let steps = steps.checked_sub(1)?;
         match &record.meaning {
             Meaning::Record(fields) => {
                 Some(fields.iter().map(|(label, value)| (label.text.clone(), value.kind.clone())).collect())
             }
-            Meaning::Override(base, _) => self.fields_of(base),
+            Meaning::Override(base, _) => self.fields_within(base, steps),
             Meaning::Item(at) => match &self.item(at.file, at.item)?.body {
-                Body::Bind(value) => self.fields_of(value),
+                Body::Bind(value) => self.fields_within(value, steps),
                 _ => None,
             },
             _ => None,
@@ -236,7 +241,9 @@ impl Checker<'_> {
         if self.scope.words_only {
             return Vec::new();
         }
-        self.scope.above.keys().map(String::as_str).chain(self.scope.params.iter().map(|(name, _)| name.text.as_str())).collect()
+        let params = self.scope.params.iter().map(|(name, _)| name.text.as_str());
+        let names = self.files.get(self.scope.file).into_iter().flat_map(|file| file.names.keys().map(String::as_str));
+        params.chain(names).collect()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Statements: the edition, what binds a name, and what does not.
 
+use std::collections::BTreeMap;
+
 use super::{Checker, Wanted, arithmetic};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::kind::Kind;
 use crate::recipe::{Body, File, Item, ItemRef, Meaning, Typed};
-use crate::source::{SourceId, Span};
+use crate::source::Span;
 use crate::suggest::did_you_mean;
 use crate::syntax::{Expr, KindName, Name, Node, Operator, Statement, StatementKind, Syntax, parse_value};
 
@@ -12,7 +14,7 @@ impl Checker<'_> {
     /// Checks a file and returns its edition. `import` is where it is imported, under which name.
     pub(super) fn file(&mut self, syntax: &Syntax, import: Option<Span>, alias: &str) -> u32 {
         self.scope.file = self.files.len();
-        self.files.push(File { alias: alias.to_owned(), items: Vec::new() });
+        self.files.push(File { alias: alias.to_owned(), items: Vec::new(), names: BTreeMap::new() });
         for statement in &syntax.statements {
             if let Some(name) = bound_name(&statement.kind) {
                 self.scope.all.entry(name.text.clone()).or_insert(name.span);
@@ -44,7 +46,7 @@ impl Checker<'_> {
         }
         // A first line that cannot be read may have been meant as one.
         let unreadable = matches!(syntax.statements.first().map(|first| &first.kind), Some(StatementKind::Error(None)));
-        if edition.is_none() && !unreadable && !self.diagnostics_from(syntax.source) {
+        if edition.is_none() && !unreadable {
             let start = Span::new(syntax.source, 0, 0);
             let mut diagnostic = Diagnostic::new(Code::MissingEdition, start, "this recipe does not say its edition").help(help);
             if let Some(import) = import {
@@ -53,11 +55,6 @@ impl Checker<'_> {
             self.report(diagnostic);
         }
         edition.unwrap_or_default()
-    }
-
-    /// Whether the text could not be read at all.
-    fn diagnostics_from(&self, source: SourceId) -> bool {
-        self.sources.text(source).len() > crate::source::MAX_SOURCE_BYTES
     }
 
     fn statement(&mut self, statement: &Statement, import: Option<Span>) {
@@ -96,8 +93,8 @@ impl Checker<'_> {
         let at = self.files[file].items.len();
         self.files[file].items.push(item);
         let Some(name) = name else { return };
-        let Some(first) = self.scope.above.get(&name.text).copied() else {
-            self.scope.above.insert(name.text.clone(), at);
+        let Some(first) = self.files[file].names.get(&name.text).copied() else {
+            self.files[file].names.insert(name.text.clone(), at);
             return;
         };
         self.scope.used.insert(at);
@@ -155,8 +152,8 @@ impl Checker<'_> {
         let mut checked: Vec<(Name, Kind)> = Vec::new();
         for (param, kind) in params {
             let kind = self.kind(kind);
-            let declared = match self.scope.above.get(&param.text) {
-                Some(item) => self.item(self.scope.file, *item).and_then(|item| item.name.as_ref()).map(|name| name.span),
+            let declared = match self.above(&param.text) {
+                Some(item) => self.item(self.scope.file, item).and_then(|item| item.name.as_ref()).map(|name| name.span),
                 None => checked.iter().find(|(other, _)| other.text == param.text).map(|(other, _)| other.span),
             };
             if declared.is_some() {
@@ -167,7 +164,7 @@ impl Checker<'_> {
         let yields = self.kind(yields);
         self.scope.params = checked;
         self.scope.def = Some(name.text.clone());
-        let body = self.expr(body, Wanted { kind: &yields, place: &name.text });
+        let body = self.expr(body, Wanted { kind: &yields, place: "" });
         self.scope.def = None;
         let params = std::mem::take(&mut self.scope.params);
         // `schedule` says nothing about what it is made of; the body does.
@@ -252,8 +249,8 @@ impl Checker<'_> {
                 Body::Bind(_) if item.kind != Kind::Artifact => "binding",
                 _ => return None,
             };
-            let help = match item.kind {
-                Kind::Model | Kind::Dataset => "use it, or remove the line and save its work",
+            let help = match (&item.body, &item.kind) {
+                (Body::Bind(_), Kind::Model | Kind::Dataset) => "use it, or remove the line and save its work",
                 _ => "use it, or remove the line",
             };
             Some(Diagnostic::new(Code::Unused, name.span, format!("nothing uses the {what} `{}`", name.text)).help(help))

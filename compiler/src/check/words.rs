@@ -155,7 +155,7 @@ impl Checker<'_> {
         if let Some(word) = self.vocabulary.find(name).next() {
             let needs_arguments = *wanted.kind == Kind::Unknown;
             let mut diagnostic =
-                Diagnostic::new(Code::WrongKind, span, format!("`{name}` is {}; {}", word.kind, wanted.sentence()));
+                Diagnostic::new(Code::WrongKind, span, format!("`{name}` {} {}; {}", verb(word), word.kind, wanted.sentence()));
             if needs_arguments {
                 diagnostic = Diagnostic::new(Code::MissingArgument, span, format!("`{name}` needs arguments"))
                     .help(format!("call it: `{}`", word.signature()));
@@ -167,11 +167,12 @@ impl Checker<'_> {
             return diagnostic;
         }
         let words = || {
-            let fitting = self.vocabulary.words().iter().filter(|word| yields(word, wanted.kind));
+            let seen = |word: &&Word| self.scope.in_require || !matches!(word.role, Role::Metric);
+            let fitting = self.vocabulary.words().iter().filter(|word| yields(word, wanted.kind)).filter(seen);
             let names: std::collections::BTreeSet<&str> = fitting.map(|word| word.name.as_str()).collect();
             names
         };
-        let help = did_you_mean(name, self.visible().into_iter().chain(words()));
+        let help = did_you_mean(name, words().into_iter().chain(self.visible()));
         if *wanted.kind == Kind::Unknown || wanted.kind.flows() || words().is_empty() {
             return Diagnostic::new(Code::UnknownName, span, format!("nothing is called `{name}`")).maybe_help(help);
         }
@@ -181,6 +182,14 @@ impl Checker<'_> {
         };
         let diagnostic = Diagnostic::new(Code::UnknownWord, span, format!("{kind} is called `{name}`")).maybe_help(help);
         diagnostic.note(format!("words that fit: {}", listed(words())))
+    }
+}
+
+/// A stage yields what a method is.
+fn verb(word: &Word) -> &'static str {
+    match word.role {
+        Role::Stage | Role::Unrolled { .. } | Role::Metric => "yields",
+        Role::Value | Role::Predicate(_) => "is",
     }
 }
 

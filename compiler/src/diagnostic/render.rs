@@ -8,6 +8,7 @@ use codespan_reporting::term::{self, Config};
 
 use super::{Diagnostic, Severity};
 use crate::source::SourceSet;
+use crate::syntax::MAX_LINE_BYTES;
 
 /// Whether text for a terminal carries colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum Color {
 pub fn render(diagnostics: &[Diagnostic], sources: &SourceSet, color: Color) -> String {
     let mut files = SimpleFiles::new();
     for (_, source) in sources.iter() {
-        files.add(source.name.as_str(), source.text.as_str());
+        files.add(source.name.as_str(), shortened(&source.text));
     }
     let config = Config { tab_width: 4, ..Config::default() };
     let mut text = String::new();
@@ -71,6 +72,15 @@ fn shown(diagnostic: &Diagnostic) -> codespan::Diagnostic<usize> {
         .with_message(&diagnostic.message)
         .with_labels(std::iter::once(primary).chain(secondary).collect())
         .with_notes(notes)
+}
+
+/// The text up to a line so long that showing it would hide everything else, and the start of that line. A source with such
+/// a line has one diagnostic, at that line's start.
+fn shortened(text: &str) -> &str {
+    let Some(long) = text.split('\n').find(|line| line.len() > MAX_LINE_BYTES) else { return text };
+    let start = long.as_ptr() as usize - text.as_ptr() as usize;
+    let end = (start..=start + 60).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(start)]
 }
 
 fn label(severity: Severity) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Bound, Context, FrameId, Key, Linker, MAX_STAGES, Place};
+use super::{Bound, Context, FrameId, Key, Linker, MAX_STAGES, Model, Place};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::facts::Field;
 use crate::graph::{Stage, Task};
@@ -45,7 +45,7 @@ impl<'r> Linker<'r> {
 
     fn word(&mut self, expr: &'r Typed, call: &'r WordCall, (_, frame): Key, context: Context<'_>) -> Option<Value> {
         // What is inside looks at its own model and its own data.
-        let context = Context { model: None, steps_per_epoch: None, ..context };
+        let context = Context { model: Model::Absent, steps_per_epoch: None, ..context };
         let vocabulary = self.vocabulary;
         match &vocabulary.words().get(call.word)?.role {
             Role::Stage => {

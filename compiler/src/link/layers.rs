@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Context, FrameId, Linker, Place};
+use super::{Context, FrameId, Linker, Model, Place};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::facts::Module;
 use crate::recipe::{Meaning, Segment, Typed, WordCall, path_text};
@@ -17,9 +17,12 @@ use crate::syntax::Operator;
 use crate::value::{Call, Selection, StepId};
 use crate::vocabulary::Role;
 
-/// The model that a selector looks at.
+/// Comparing a path or predicate with this many modules takes about as long as evaluating an expression.
+const MODULES_PER_EVALUATION: usize = 16;
+
+/// The layers that a selector looks at.
 #[derive(Clone)]
-struct Model {
+struct Listing {
     modules: Arc<[Module]>,
     /// Where the layers were listed.
     origin: StepId,
@@ -50,15 +53,19 @@ impl Selected {
 impl<'r> Linker<'r> {
     /// The layers that a selector selects from the model of its stage.
     pub(super) fn selection(&mut self, expr: &'r Typed, frame: FrameId, context: Context<'_>) -> Option<Selection> {
-        let Some(step) = context.model else {
-            self.report(
-                Diagnostic::new(Code::NoModel, expr.span, "there is no model here whose layers this could select")
-                    .help("use it in a stage that takes a model"),
-            );
-            return None;
+        let step = match context.model {
+            Model::Step(step) => step,
+            Model::Failed => return None,
+            Model::Absent => {
+                self.report(
+                    Diagnostic::new(Code::NoModel, expr.span, "there is no model here whose layers this could select")
+                        .help("use it in a stage that takes a model"),
+                );
+                return None;
+            }
         };
         let origin = self.layers_from.get(&step).copied().unwrap_or(step);
-        let model = self.graph.stage(step)?.modules.clone().map(|modules| Model { modules, origin });
+        let model = self.graph.stage(step)?.modules.clone().map(|modules| Listing { modules, origin });
         let selected = self.select(expr, frame, model.as_ref(), false)?;
         if let (true, false, Some(model)) = (selected.is_empty(), selected.may_be_empty, &model) {
             let Place::Expr(place, ..) = self.resolve(expr, frame)? else { return None };
@@ -78,7 +85,7 @@ impl<'r> Linker<'r> {
         self.select(expr, frame, None, true).map(|selected| selected.text)
     }
 
-    fn select(&mut self, expr: &'r Typed, frame: FrameId, model: Option<&Model>, may_be_empty: bool) -> Option<Selected> {
+    fn select(&mut self, expr: &'r Typed, frame: FrameId, model: Option<&Listing>, may_be_empty: bool) -> Option<Selected> {
         self.deeper(expr.span, |this| {
             let Place::Expr(expr, frame, _) = this.resolve(expr, frame)? else { return None };
             match &expr.meaning {
@@ -111,7 +118,8 @@ impl<'r> Linker<'r> {
         })
     }
 
-    fn path_selected(&mut self, path: &[Segment], span: Span, model: Option<&Model>, may_be_empty: bool) -> Option<Selected> {
+    fn path_selected(&mut self, path: &[Segment], span: Span, model: Option<&Listing>, may_be_empty: bool) -> Option<Selected> {
+        self.count(model.map_or(0, |model| model.modules.len() / MODULES_PER_EVALUATION), span)?;
         let chosen = model.map(|model| model.modules.iter().map(|module| matches(module, path)).collect::<Vec<_>>());
         let selected = Selected { chosen, text: path_text(path), may_be_empty, is_operation: false };
         if let (Some(model), true, false) = (model, selected.is_empty(), may_be_empty) {
@@ -131,12 +139,13 @@ impl<'r> Linker<'r> {
         call: &'r WordCall,
         frame: FrameId,
         span: Span,
-        model: Option<&Model>,
+        model: Option<&Listing>,
         may_be_empty: bool,
     ) -> Option<Selected> {
         let vocabulary = self.vocabulary;
         let Role::Predicate(test) = vocabulary.words().get(call.word)?.role else { return None };
         let resolved = self.method(call, frame, Context::OUTSIDE)?;
+        self.count(model.map_or(0, |model| model.modules.len() / MODULES_PER_EVALUATION), span)?;
         let chosen = model.map(|model| model.modules.iter().map(|module| test(module, &resolved)).collect::<Vec<_>>());
         let selected = Selected { chosen, text: resolved.to_string(), may_be_empty, is_operation: false };
         if let (Some(model), true, false) = (model, selected.is_empty(), may_be_empty) {
@@ -154,7 +163,7 @@ impl<'r> Linker<'r> {
     }
 
     /// Reports that something matches no layer, and points to where the layers come from.
-    fn no_match(&mut self, span: Span, label: &str, model: &Model, finish: impl FnOnce(Diagnostic) -> Diagnostic) {
+    fn no_match(&mut self, span: Span, label: &str, model: &Listing, finish: impl FnOnce(Diagnostic) -> Diagnostic) {
         let Some(origin) = self.graph.stage(model.origin) else { return };
         let diagnostic =
             Diagnostic::new(Code::NoLayerMatches, span, format!("this selector matches no layer of `{}`", origin.name))
@@ -163,7 +172,7 @@ impl<'r> Linker<'r> {
         self.report(finish(diagnostic));
     }
 
-    fn unexpected_count(&mut self, selected: &Selected, found: usize, clause: Span, model: Option<&Model>) {
+    fn unexpected_count(&mut self, selected: &Selected, found: usize, clause: Span, model: Option<&Listing>) {
         let Some(model) = model else { return };
         let Some(origin) = self.graph.stage(model.origin) else { return };
         let pairs = model.modules.iter().zip(selected.chosen.iter().flatten());
@@ -230,7 +239,7 @@ struct NearMiss {
 
 fn near_miss(path: &[Segment], modules: &[Module]) -> NearMiss {
     // How much of the path matches, and what stands behind it in the model.
-    let known = (0..path.len()).rev().find(|length| modules.iter().any(|module| matches(module, &path[..*length])));
+    let known = (1..path.len()).rev().find(|length| modules.iter().any(|module| matches(module, &path[..*length])));
     let known = known.unwrap_or(0);
     let before = path_text(&path[..known]);
     let next = following(&path[..known], modules);

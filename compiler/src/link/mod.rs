@@ -46,8 +46,10 @@ pub fn link(recipe: &Recipe, vocabulary: &Vocabulary, facts: &dyn Facts, outside
         layers_from: HashMap::new(),
         names: BTreeSet::new(),
         bars: Vec::new(),
+        broken: BTreeSet::new(),
         evaluations: 0,
         depth: 0,
+        too_deep: false,
     };
     linker.params();
     for item in recipe.files.first().map_or(&[][..], |file| &file.items) {
@@ -85,7 +87,7 @@ enum Place<'r> {
 #[derive(Clone, Copy)]
 struct Context<'c> {
     /// The model whose layers a selector means.
-    model: Option<StepId>,
+    model: Model,
     /// Length of an epoch of the stage.
     steps_per_epoch: Option<u64>,
     /// The name for a stage made here.
@@ -94,8 +96,19 @@ struct Context<'c> {
     is_binding: bool,
 }
 
+/// The model that a selector looks at.
+#[derive(Clone, Copy)]
+enum Model {
+    /// There is none here.
+    Absent,
+    /// There should be one; a mistake was reported.
+    Failed,
+    /// What this stage yields.
+    Step(StepId),
+}
+
 impl Context<'_> {
-    const OUTSIDE: Context<'static> = Context { model: None, steps_per_epoch: None, name: "", is_binding: false };
+    const OUTSIDE: Context<'static> = Context { model: Model::Absent, steps_per_epoch: None, name: "", is_binding: false };
 }
 
 /// The state of linking. A result of `None` means that a mistake was reported, here or by the check.
@@ -116,8 +129,12 @@ struct Linker<'r> {
     names: BTreeSet<String>,
     /// The `require`s so far.
     bars: Vec<StepId>,
+    /// Parameters whose value is wrong.
+    broken: BTreeSet<*const Item>,
     evaluations: usize,
     depth: usize,
+    /// Whether it was reported that something goes too deep.
+    too_deep: bool,
 }
 
 impl<'r> Linker<'r> {
@@ -141,7 +158,10 @@ impl<'r> Linker<'r> {
                         self.argument(typed, kind, bounds.as_ref(), OUTSIDE, context)
                     }
                 };
-                let Some(value) = value else { continue };
+                let Some(value) = value else {
+                    self.broken.insert(content);
+                    continue;
+                };
                 let origin = match (is_set, file) {
                     (true, _) => Origin::Set,
                     (false, 0) => Origin::Default,
@@ -175,16 +195,20 @@ impl<'r> Linker<'r> {
     fn resolve(&mut self, mut expr: &'r Typed, mut frame: FrameId) -> Option<Place<'r>> {
         let mut through = None;
         loop {
-            self.count(expr.span)?;
+            self.count(1, expr.span)?;
             match &expr.meaning {
                 Meaning::Unknown => return None,
-                Meaning::Item(at) => match &self.recipe.item(*at)?.body {
-                    Body::Param { value, .. } | Body::Bind(value) => {
-                        (expr, frame, through) = (value, OUTSIDE, Some(*at));
+                Meaning::Item(at) => {
+                    let item = self.recipe.item(*at)?;
+                    match &item.body {
+                        _ if self.broken.contains(&std::ptr::from_ref(item)) => return None,
+                        Body::Param { value, .. } | Body::Bind(value) => {
+                            (expr, frame, through) = (value, OUTSIDE, Some(*at));
+                        }
+                        Body::Def { .. } => return Some(Place::Expr(expr, frame, through)),
+                        _ => return None,
                     }
-                    Body::Def { .. } => return Some(Place::Expr(expr, frame, through)),
-                    _ => return None,
-                },
+                }
                 Meaning::Parameter(index) => match self.frames.get(frame)?.get(*index)? {
                     Bound::Lazy(value, outer) => (expr, frame) = (value, *outer),
                     Bound::Step(step) => return Some(Place::Step(step.clone())),
@@ -236,10 +260,11 @@ impl<'r> Linker<'r> {
         })
     }
 
-    /// Counts one evaluation; `None` and a report when there were too many.
-    fn count(&mut self, span: Span) -> Option<()> {
-        self.evaluations += 1;
-        if self.evaluations == MAX_EVALUATIONS {
+    /// Counts evaluations; `None` and a report when there were too many.
+    fn count(&mut self, more: usize, span: Span) -> Option<()> {
+        let before = self.evaluations;
+        self.evaluations = before.saturating_add(more);
+        if before < MAX_EVALUATIONS && self.evaluations >= MAX_EVALUATIONS {
             self.report(
                 Diagnostic::new(Code::TooLarge, span, "this recipe grows without end when it is written out")
                     .note(format!("{MAX_EVALUATIONS} evaluations are the most that a recipe may need"))
@@ -252,10 +277,12 @@ impl<'r> Linker<'r> {
     /// Evaluates something inside something else; `None` and a report when that goes too deep.
     fn deeper<T>(&mut self, span: Span, evaluate: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         if self.depth == MAX_EVALUATION_DEPTH {
-            self.report(
-                Diagnostic::new(Code::TooDeep, span, "names and calls lead too deep from here")
-                    .note(format!("{MAX_EVALUATION_DEPTH} of them inside each other are the most")),
-            );
+            if !std::mem::replace(&mut self.too_deep, true) {
+                self.report(
+                    Diagnostic::new(Code::TooDeep, span, "names and calls lead too deep from here")
+                        .note(format!("{MAX_EVALUATION_DEPTH} of them inside each other are the most")),
+                );
+            }
             return None;
         }
         self.depth += 1;

@@ -73,7 +73,8 @@ impl<'r> Linker<'r> {
                 Some(Quantity::new((steps(left) + sign * steps(right)).round(), Unit::Steps))
             }
             _ => {
-                let epochs = [left.unit, right.unit].contains(&Unit::Epochs);
+                let counted = |unit: Unit| matches!(unit, Unit::Epochs | Unit::Steps);
+                let epochs = counted(left.unit) && counted(right.unit);
                 let mut diagnostic =
                     Diagnostic::new(Code::MixedUnits, span, format!("`{left}` and `{right}` cannot be added here"));
                 if epochs {

@@ -1,6 +1,6 @@
 //! Values by the kind that a place takes, and calls of methods.
 
-use super::{Context, FrameId, Linker, Place};
+use super::{Context, FrameId, Linker, Model, Place};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::kind::Kind;
 use crate::path;
@@ -158,7 +158,8 @@ impl<'r> Linker<'r> {
                 values[at] = self.argument(&argument.value, &argument.kind, argument.bounds.as_ref(), frame, inside);
                 failed |= values[at].is_none();
                 if phase == Phase::Model {
-                    inner.model = values[at].as_ref().and_then(Value::as_step).map(|step| step.step);
+                    let step = values[at].as_ref().and_then(Value::as_step);
+                    inner.model = step.map_or(Model::Failed, |step| Model::Step(step.step));
                 }
             }
         }

@@ -12,6 +12,9 @@ use crate::requirement::Comparison;
 use crate::source::{SourceId, Span};
 use crate::vocabulary::Literal;
 
+/// Elements of a list or record, arguments of a call.
+const MAX_PARTS: usize = 4096;
+
 /// Loosest first, as pest wants it; language.md gives the same list, tightest first.
 static PRECEDENCE: LazyLock<PrattParser<Rule>> = LazyLock::new(|| {
     let left = |rule| Op::infix(rule, Assoc::Left);
@@ -278,7 +281,11 @@ impl Builder {
 
     /// Makes an expression, or reports that it is nested too deeply.
     fn expr(&mut self, span: Span, node: Node) -> Expr {
+        let node = self.counted(span, node);
         Expr::new(span, node).unwrap_or_else(|| {
+            if self.wrong.iter().any(|wrong| wrong.code == Code::TooDeep) {
+                return Expr::error(span);
+            }
             self.wrong.push(
                 Diagnostic::new(Code::TooDeep, span, "this is nested or chained too deeply")
                     .note(format!("{MAX_DEPTH} levels are the most that an expression may have"))
@@ -286,6 +293,22 @@ impl Builder {
             );
             Expr::error(span)
         })
+    }
+
+    /// The node, unless it has more parts than anybody writes.
+    fn counted(&mut self, span: Span, node: Node) -> Node {
+        let parts = match &node {
+            Node::List(elements) => elements.len(),
+            Node::Record(entries) => entries.len(),
+            Node::Call(_, arguments) => arguments.len(),
+            _ => 0,
+        };
+        if parts <= MAX_PARTS {
+            return node;
+        }
+        let start = Span { end: span.start + 1, ..span };
+        self.wrong.push(Diagnostic::new(Code::TooLarge, start, format!("more than {MAX_PARTS} elements or arguments")));
+        Node::Error
     }
 
     fn span(&self, pair: &Pair<'_, Rule>) -> Span {

@@ -20,14 +20,20 @@ pub(super) fn of(error: &Error<Rule>, body: &str, whole: Span) -> Diagnostic {
         ErrorVariant::ParsingError { positives, .. } => positives.iter().map(|rule| describe(*rule)).collect(),
         ErrorVariant::CustomError { .. } => BTreeSet::new(),
     };
-    if is_reserved(found) && expected.contains("a name") {
+    if is_reserved(found) && (expected.contains("a name") || expected.contains("a value")) {
         return Diagnostic::new(Code::ReservedWord, span, format!("`{found}` is a word of the language and cannot be a name"))
             .help(format!("choose another name, such as `{found}_`"));
     }
-    let shown = if found.is_empty() { "the end of the statement".to_owned() } else { format!("`{found}`") };
-    Diagnostic::new(Code::Syntax, span, format!("{shown} cannot stand here"))
-        .label(format!("expected {}", alternatives(&expected)))
-        .maybe_help(hint(found, &body[at..], &body[..at], &expected))
+    let message = match found {
+        "" => "this statement ends too early".to_owned(),
+        found => format!("`{found}` cannot stand here"),
+    };
+    Diagnostic::new(Code::Syntax, span, message).label(format!("expected {}", alternatives(&expected))).maybe_help(hint(
+        found,
+        &body[at..],
+        &body[..at],
+        &expected,
+    ))
 }
 
 /// The word, number or character that stands first; empty at the end.
@@ -95,12 +101,15 @@ fn hint(found: &str, rest: &str, before: &str, expected: &BTreeSet<&str>) -> Opt
     let advice = match found {
         "=" if rest.starts_with("==") => "two values are compared in a `require` only",
         "=" if before.contains('(') => "arguments are written `name: value`",
+        ":" if before.contains('(') => "is a `,` missing before the label?",
         ":" => "a binding is written `name = value`",
         "'" => "texts stand in double quotes",
         "#" => "comments start with `//`",
         ";" => "a statement ends with its line",
         "" if expected.contains("a value") => "write a value behind it, or indent the next line",
+        ")" | "," if before.ends_with('.') => "a number needs a digit behind its point",
         "-" if before.trim_end().ends_with('-') => "one minus is enough",
+        _ if found.starts_with(|c: char| c.is_alphabetic() && !c.is_ascii()) => "names are made of `a` to `z`, digits and `_`",
         _ if expected.contains("`,`") => "arguments and elements are separated by `,`",
         _ => return None,
     };

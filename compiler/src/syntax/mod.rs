@@ -9,7 +9,7 @@ mod print;
 mod statements;
 
 pub use parse::parse;
-pub(crate) use parse::{parse_value, parse_value_at};
+pub(crate) use parse::{MAX_LINE_BYTES, parse_value, parse_value_at};
 
 use crate::requirement::Comparison;
 use crate::source::{SourceId, Span};

@@ -26,8 +26,9 @@ pub fn parse(sources: &SourceSet, source: SourceId) -> (Syntax, Vec<Diagnostic>)
 
 fn parse_source(text: &str, source: SourceId, diagnostics: &mut Diagnostics) -> Vec<Statement> {
     if let Some(too_large) = too_large(text, source) {
+        let span = too_large.primary.span;
         diagnostics.push(too_large);
-        return Vec::new();
+        return vec![Statement { span, doc: String::new(), kind: StatementKind::Error(None) }];
     }
     statements::cut(source, text).into_iter().map(|piece| statement(text, source, piece, diagnostics)).collect()
 }

@@ -86,6 +86,8 @@ fn stages() -> Vec<Word> {
 fn methods() -> Vec<Word> {
     vec![
         Word::method("mild", "climate", "Neither hot nor cold."),
+        Word::method("plain", "climate", "No weather at all."),
+        Word::method("plain", "pattern", "No pattern at all."),
         Word::method("harsh", "climate", "Cold.").param(Param::new("frost", Kind::Integer, "Days of frost.")),
         Word::method("sack", "bag", "Seeds in a sack.").param(Param::new("path", Kind::InputPath, "The sack.").positional()),
         Word::method("shears", "tool", "Cuts by angle.").param(Param::new("angle", Kind::Number, "In degrees.").default("45")),
@@ -142,7 +144,8 @@ fn metrics() -> Vec<Word> {
     vec![
         Word::metric("weeds", Kind::Ratio, "Share of weeds.")
             .param(garden())
-            .param(Param::new("seen", Kind::Dataset, "On which seeds.").positional()),
+            .param(Param::new("seen", Kind::Dataset, "On which seeds.").positional())
+            .param(Param::new("beds", Kind::Selector, "Only there.").optional()),
         Word::metric("stroll", Kind::Time, "Time to walk through.").layers_of("garden").param(garden()),
         Word::metric("beauty", Kind::Number, "As a number.").param(garden()),
     ]
