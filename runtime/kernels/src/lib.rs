@@ -1,5 +1,6 @@
 //! Sparse matrix formats, number formats, this CPU, and the machine code made for a mask.
 
+pub mod bench;
 mod buffer;
 pub mod cpu;
 mod error;
@@ -9,6 +10,7 @@ mod linear;
 mod mask;
 mod matrix;
 mod operands;
+mod panel;
 mod simd;
 mod testing;
 mod tune;

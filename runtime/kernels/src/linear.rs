@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::format::{Compressed, FORMATS, Footprint, Progress, Target, by_word};
-use crate::tune::{Key, Race, Times, TokenRange, Tuning, medians_ms, rule};
+use crate::tune::{Key, Race, Times, TokenRange, Tuning, race, rule};
 use crate::{CodeBudget, Cpu, KernelError, Mask, Operands, SparseMatrix, Tier};
 
 /// How the format of a layer is chosen.
@@ -180,6 +180,9 @@ impl fmt::Display for Explanation {
 /// How long the candidates of one layer and range are compared.
 const RACE: Race = Race { rounds: 5, at_least: Duration::from_millis(20) };
 
+/// Sparsity below which no sparse format is timed: making code for so many weights takes long, and it has never won.
+const WORTH_TRYING: f64 = 0.3;
+
 /// A layer between its matrix and its kernels: forms are made when first needed, and dropped if they are not chosen.
 struct Preparation<'a> {
     matrix: &'a SparseMatrix,
@@ -267,14 +270,19 @@ impl<'a> Preparation<'a> {
     }
 
     fn measure(&mut self, tokens: usize) -> Result<Times> {
+        let sparsity = self.matrix.mask().sparsity();
         let mut words = Vec::new();
         for format in FORMATS {
-            if self.form(format.word())? {
+            if sparsity < WORTH_TRYING && !rule(0.0, TokenRange::of(tokens)).contains(&format.word()) {
+                let reason = format!("not tried: below {:.0} % sparsity, dense is faster", WORTH_TRYING * 100.0);
+                self.refused.insert(format.word().into(), reason);
+            } else if self.form(format.word())? {
                 words.push(format.word());
             }
         }
-        let forms: Vec<_> = words.iter().filter_map(|word| self.forms.get(word)).map(|form| &**form).collect();
-        Ok(words.iter().map(|word| word.to_string()).zip(medians_ms(&forms, tokens, RACE)?).collect())
+        let forms: Vec<_> = words.iter().filter_map(|word| self.forms.get(word)).map(|form| vec![&**form]).collect();
+        let medians = race(&forms, tokens, RACE)?.into_iter().map(|times| times[times.len() / 2]);
+        Ok(words.iter().map(|word| word.to_string()).zip(medians).collect())
     }
 
     /// Makes the form called `word` unless it is there; `false` when the format refuses.

@@ -7,15 +7,53 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::KernelError;
+use crate::error::Result;
+
 /// One bit per weight of a `[rows, cols]` (that is `[out, in]`) matrix; a set bit is a kept weight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct Mask {
     rows: usize,
     cols: usize,
     words: Vec<u64>,
 }
 
+/// What a stored mask claims.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    rows: usize,
+    cols: usize,
+    words: Vec<u64>,
+}
+
+impl TryFrom<Parts> for Mask {
+    type Error = KernelError;
+
+    fn try_from(Parts { rows, cols, words }: Parts) -> Result<Self> {
+        Self::from_words(rows, cols, words)
+    }
+}
+
 impl Mask {
+    /// The mask whose rows are `words`: 64 columns a word, lowest bit first, every row beginning a new word.
+    ///
+    /// # Errors
+    /// When there are too few or too many words, or a bit past the last column is set.
+    pub fn from_words(rows: usize, cols: usize, words: Vec<u64>) -> Result<Self> {
+        let malformed = |reason: String| Err(KernelError::Malformed { what: "mask", reason });
+        let per_row = cols.div_ceil(64);
+        if rows.checked_mul(per_row) != Some(words.len()) {
+            return malformed(format!("{} words where [{rows}, {cols}] has {per_row} a row", words.len()));
+        }
+        let stray = cols % 64 != 0 && words.chunks_exact(per_row).any(|row| row[per_row - 1] >> (cols % 64) != 0);
+        if stray {
+            return malformed(format!("a bit past column {cols} is set"));
+        }
+        Ok(Self { rows, cols, words })
+    }
+
     /// The mask that keeps the weights for which `keep(row, col)` holds.
     pub fn from_fn(rows: usize, cols: usize, keep: impl Fn(usize, usize) -> bool) -> Self {
         let per_row = cols.div_ceil(64);
@@ -144,5 +182,20 @@ mod tests {
         assert!(full.iter().enumerate().all(|(i, w)| if i % 4 == 0 { w.is_nan() } else { *w == 0.0 }));
         let fewer = Mask::from_fn(3, 70, |row, col| mask.keeps(row, col) && row != 1);
         assert!(mask.contains(&fewer) && !fewer.contains(&mask));
+    }
+
+    #[test]
+    fn a_malformed_mask_is_refused() {
+        let mask = Mask::from_fn(3, 70, |row, col| row == col);
+        let text = serde_json::to_string(&mask).unwrap();
+        assert_eq!(serde_json::from_str::<Mask>(&text).unwrap(), mask);
+        for (broken, reason) in [
+            (text.replace("\"rows\":3", "\"rows\":4"), "6 words"),
+            (text.replace("\"rows\":3", "\"rows\":18446744073709551615"), "6 words"),
+            (text.replace("\"cols\":70", "\"cols\":700"), "6 words"),
+        ] {
+            assert!(serde_json::from_str::<Mask>(&broken).unwrap_err().to_string().contains(reason));
+        }
+        assert!(Mask::from_words(1, 65, vec![0, 2]).unwrap_err().to_string().contains("past column 65"));
     }
 }

@@ -4,15 +4,17 @@
 //! compressed expands to the same matrix, and every product agrees with [`SparseMatrix::product`] on every tier, also for
 //! activations that are NaN or infinite.
 
+pub mod bitmask;
 pub mod dense;
 pub mod gemm;
+pub mod rowblock;
 
 use crate::error::{Result, expect_length};
 use crate::jit::CodeBudget;
 use crate::{KernelError, Mask, Operands, SparseMatrix, Tier};
 
 /// Every format, in the order of explanations.
-pub const FORMATS: &[&dyn Format] = &[&dense::Dense, &gemm::Gemm];
+pub const FORMATS: &[&dyn Format] = &[&dense::Dense, &gemm::Gemm, &bitmask::Bitmask, &rowblock::RowBlock];
 
 /// The format called `word`.
 ///

@@ -16,12 +16,13 @@ pub(crate) struct Race {
     pub(crate) at_least: Duration,
 }
 
-/// Sorted milliseconds of each candidate for `tokens` rows of random activations.
+/// Sorted milliseconds of each candidate for `tokens` rows of random activations. A candidate is one matrix or a chain of them, all
+/// of one shape, and its time that of one matrix: a chain larger than the caches shows what reading weights from memory costs.
 ///
 /// # Errors
-/// When a candidate has another shape than the first.
-pub(crate) fn race(candidates: &[&dyn Compressed], tokens: usize, race: Race) -> Result<Vec<Vec<f64>>> {
-    let Some(first) = candidates.first() else { return Ok(Vec::new()) };
+/// When a matrix has another shape than the first.
+pub(crate) fn race(candidates: &[Vec<&dyn Compressed>], tokens: usize, how: Race) -> Result<Vec<Vec<f64>>> {
+    let Some(first) = candidates.iter().flatten().next() else { return Ok(Vec::new()) };
     let (rows, cols) = (first.mask().rows(), first.mask().cols());
     let x = random_values(tokens * cols, 1);
     let mut y = vec![0.0; tokens * rows];
@@ -29,25 +30,19 @@ pub(crate) fn race(candidates: &[&dyn Compressed], tokens: usize, race: Race) ->
     let start = Instant::now();
     // The first round warms caches and pages up, and is not counted.
     for round in 0.. {
-        if round > race.rounds && start.elapsed() >= race.at_least {
+        if round > how.rounds && start.elapsed() >= how.at_least {
             break;
         }
-        for (candidate, times) in candidates.iter().zip(&mut times) {
+        for (chain, times) in candidates.iter().zip(&mut times) {
             let start = Instant::now();
-            candidate.product(&mut Operands::new(&x, &mut y, tokens, rows, cols)?)?;
+            for matrix in chain {
+                matrix.product(&mut Operands::new(&x, &mut y, tokens, rows, cols)?)?;
+            }
             if round > 0 {
-                times.push(start.elapsed().as_secs_f64() * 1e3);
+                times.push(start.elapsed().as_secs_f64() * 1e3 / chain.len() as f64);
             }
         }
     }
     times.iter_mut().for_each(|times| times.sort_by(f64::total_cmp));
     Ok(times)
-}
-
-/// The median of each candidate of a [`race`].
-///
-/// # Errors
-/// As for [`race`].
-pub(crate) fn medians_ms(candidates: &[&dyn Compressed], tokens: usize, how: Race) -> Result<Vec<f64>> {
-    Ok(race(candidates, tokens, how)?.iter().map(|times| times[times.len() / 2]).collect())
 }

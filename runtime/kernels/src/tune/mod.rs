@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use clock::{Race, medians_ms};
+pub(crate) use clock::{Race, race};
 
 use crate::error::Result;
 use crate::format::by_word;
@@ -158,8 +158,8 @@ impl Tuning {
 /// Formats worth trying without a measurement, best first: what the regimes of `docs/kernels.md` predict.
 pub(crate) fn rule(sparsity: f64, range: TokenRange) -> &'static [&'static str] {
     match range.first {
-        0..5 if sparsity >= 0.4 => &["dense"],
-        16.. if sparsity >= 0.4 => &["dense"],
+        0..5 if sparsity >= 0.4 => &["bitmask", "dense"],
+        16.. if sparsity >= 0.4 => &["rowblock", "dense"],
         _ => &["dense"],
     }
 }

@@ -1,0 +1,120 @@
+//! Times every format against the best dense one, on generated masks.
+//!
+//! `cargo run --release -p sparsec-kernels --example bench -- --shapes 3072x768 --tokens 1,384 --sparsity 75 --threads 1 [--json]`
+
+use std::error::Error;
+use std::str::FromStr;
+
+use sparsec_kernels::Cpu;
+use sparsec_kernels::bench::{Case, Report, measure};
+use sparsec_kernels::cpu::Peak;
+
+struct Arguments {
+    shapes: Vec<(usize, usize)>,
+    tokens: Vec<usize>,
+    sparsity_percent: Vec<f64>,
+    threads: usize,
+    seconds: f64,
+    chain_mib: usize,
+    json: bool,
+    peak: bool,
+}
+
+impl Arguments {
+    fn parse() -> Result<Self, Box<dyn Error>> {
+        let mut parsed = Self {
+            shapes: vec![(3072, 768)],
+            tokens: vec![1, 8, 64, 384],
+            sparsity_percent: vec![75.0],
+            threads: 1,
+            seconds: 0.5,
+            chain_mib: 0,
+            json: false,
+            peak: false,
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--shapes" => parsed.shapes = value()?.split(',').map(shape).collect::<Result<_, _>>()?,
+                "--tokens" => parsed.tokens = list(&value()?)?,
+                "--sparsity" => parsed.sparsity_percent = list(&value()?)?,
+                "--threads" => parsed.threads = value()?.parse()?,
+                "--seconds" => parsed.seconds = value()?.parse()?,
+                "--chain-mib" => parsed.chain_mib = value()?.parse()?,
+                "--json" => parsed.json = true,
+                "--peak" => parsed.peak = true,
+                _ => return Err(format!("{word} is not a flag; there are --shapes, --tokens, --sparsity, --threads, --seconds, --chain-mib, --peak and --json").into()),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn list<T: FromStr>(text: &str) -> Result<Vec<T>, T::Err> {
+    text.split(',').map(str::parse).collect()
+}
+
+fn shape(text: &str) -> Result<(usize, usize), Box<dyn Error>> {
+    let (rows, cols) = text.split_once('x').ok_or(format!("{text} is not ROWSxCOLS"))?;
+    Ok((rows.parse()?, cols.parse()?))
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse()?;
+    rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global()?;
+    let cpu = Cpu::this();
+    let peak = arguments.peak.then(Peak::measure);
+    match (arguments.json, &peak) {
+        (true, peak) => println!("{}", serde_json::json!({ "cpu": cpu, "peak": peak })),
+        (false, Some(peak)) => println!(
+            "{}, {}: {:.0} GFLOP/s, {:.1} GB/s with {} threads",
+            cpu.model, cpu.tier, peak.gflops, peak.read_gbps, peak.threads
+        ),
+        (false, None) => println!("{}, {}, {} threads", cpu.model, cpu.tier, arguments.threads),
+    }
+    for &(rows, cols) in &arguments.shapes {
+        for &percent in &arguments.sparsity_percent {
+            for &tokens in &arguments.tokens {
+                let chain = (arguments.chain_mib << 20).div_ceil(rows * cols * size_of::<f32>()).max(1);
+                let report = measure(&Case { rows, cols, tokens, sparsity: percent / 100.0, chain }, arguments.seconds)?;
+                if arguments.json { println!("{}", serde_json::to_string(&report)?) } else { print(&report) }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print(report: &Report) {
+    let case = &report.case;
+    println!(
+        "\n{}x{}, {} tokens, {:.0} % sparse, chain of {}",
+        case.rows,
+        case.cols,
+        case.tokens,
+        case.sparsity * 100.0,
+        case.chain
+    );
+    println!(
+        "{:>10} {:>10} {:>21} {:>9} {:>8} {:>7} {:>8} {:>9} {:>9}",
+        "format", "ms", "min-max", "GFLOP/s", "kept", "GB/s", "x dense", "code MiB", "compile s"
+    );
+    for format in &report.formats {
+        println!(
+            "{:>10} {:>10.4} {:>10.4}-{:<10.4} {:>9.1} {:>8.1} {:>7.1} {:>8.2} {:>9.2} {:>9.2}",
+            format.format,
+            format.median_ms,
+            format.min_ms,
+            format.max_ms,
+            format.effective_gflops,
+            format.kept_gflops,
+            format.gbps,
+            format.times_best_dense,
+            format.footprint.code_bytes as f64 / f64::from(1 << 20),
+            format.footprint.compile_seconds
+        );
+    }
+    for (word, reason) in &report.refused {
+        println!("{word:>10} {reason}");
+    }
+}

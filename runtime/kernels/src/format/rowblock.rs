@@ -1,0 +1,214 @@
+//! `rowblock`: the mask is the code. For a few rows at a time, a straight-line function adds up the products of their kept weights;
+//! zeros are not there, and neither are indices. Values stay an array that the code reads in order, so they may change.
+//!
+//! A function keeps one sum per row for as many tokens as a vector has lanes. Activations are packed in panels,
+//! `[tile][col][lanes]`; a function runs over all tiles before the next one starts, so that its instructions stay near.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Compressed, Footprint, Format, Target, expect_same_mask, expect_shape};
+use crate::buffer::{Aligned, Scratch};
+use crate::cpu::Tier;
+use crate::error::{Result, expect_length};
+use crate::jit::{self, Block, Code, Cut, Grant};
+use crate::operands::{Operands, OutputRows, RowBlocks};
+use crate::panel;
+use crate::testing::{first_difference, random_values};
+use crate::{KernelError, Mask, SparseMatrix};
+
+/// Tokens packed at a time: bounds the memory of panels.
+const TOKENS_AT_ONCE: usize = 2048;
+
+/// Tiles over which the prefetch of the next function is spread.
+const PREFETCH_TILES: usize = 4;
+
+/// The word `rowblock`.
+pub struct RowBlock;
+
+impl Format for RowBlock {
+    fn word(&self) -> &'static str {
+        "rowblock"
+    }
+
+    fn about(&self) -> &'static str {
+        "machine code made for the mask, and the kept weights in the order it reads them"
+    }
+
+    fn compress(&self, matrix: &SparseMatrix, bias: &[f32], target: &Target) -> Result<Box<dyn Compressed>> {
+        expect_length("biases", bias.len(), matrix.rows())?;
+        let mut cuts: Vec<_> = jit::accumulators(target.tier).iter().map(|sums| Cut::of(matrix.mask(), *sums)).collect();
+        cuts.dedup();
+        // Where the registers do not suffice for a cut, they may for a lower one.
+        let mut stored = Err(KernelError::Refused("there is nothing to cut".into()));
+        for cut in cuts {
+            stored = Compiled::new(matrix.mask(), cut, target);
+            if !matches!(stored, Err(KernelError::Refused(_))) {
+                break;
+            }
+        }
+        let mut stored = stored?;
+        stored.check()?;
+        stored.set_values(matrix, bias)?;
+        Ok(Box::new(stored))
+    }
+}
+
+/// *Invariant*: `blocks` holds `cut.pieces` blocks for each of `heights`, left to right; function `i` of `code` is that of block `i`
+/// and reads `values[value_starts[i]..value_starts[i + 1]]`.
+struct Compiled {
+    mask: Arc<Mask>,
+    tier: Tier,
+    cut: Cut,
+    heights: RowBlocks,
+    blocks: Vec<Block>,
+    code: Code,
+    values: Aligned,
+    value_starts: Vec<usize>,
+    compile_seconds: f64,
+    _grant: Grant,
+}
+
+impl Compressed for Compiled {
+    fn word(&self) -> &'static str {
+        RowBlock.word()
+    }
+
+    fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    fn visit_kept(&self, row: usize, visit: &mut dyn FnMut(usize, f32)) {
+        let first = row / self.cut.height * self.cut.pieces;
+        for index in first..first + self.cut.pieces {
+            let block = &self.blocks[index];
+            let mut values = self.weights(index).iter();
+            block.visit_kept(&self.mask, |block_row, col| {
+                let value = values.next();
+                if block.rows.start + block_row == row {
+                    visit(block.cols.start + col, value.copied().unwrap_or_default());
+                }
+            });
+        }
+    }
+
+    fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
+        expect_same_mask(&self.mask, matrix, bias)?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            let mut at = self.value_starts[index];
+            if block.starts_from_bias() {
+                self.values[at..at + block.rows.len()].copy_from_slice(&bias[block.rows.clone()]);
+                at += block.rows.len();
+            }
+            block.visit_kept(&self.mask, |row, col| {
+                self.values[at] = matrix.weights()[(block.rows.start + row) * matrix.cols() + block.cols.start + col];
+                at += 1;
+            });
+        }
+        Ok(())
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            data_bytes: self.values.len() * size_of::<f32>() + self.mask.bytes() + self.blocks.len() * size_of::<Block>(),
+            code_bytes: self.code.bytes(),
+            compile_seconds: self.compile_seconds,
+        }
+    }
+
+    fn product(&self, operands: &mut Operands) -> Result<()> {
+        expect_shape(&self.mask, operands)?;
+        for start in (0..operands.tokens()).step_by(TOKENS_AT_ONCE) {
+            let tokens = start..(start + TOKENS_AT_ONCE).min(operands.tokens());
+            let lanes = self.tier.lanes();
+            let x = &operands.x()[tokens.start * operands.cols()..tokens.end * operands.cols()];
+            let mut panels = Scratch::take(tokens.len().div_ceil(lanes) * operands.cols() * lanes);
+            panel::pack(self.tier, x, tokens.len(), operands.cols(), &mut panels);
+            self.heights.run(operands, |heights, output| self.rows(heights, &panels, tokens.clone(), output));
+        }
+        Ok(())
+    }
+}
+
+impl Compiled {
+    /// The code for a mask, and room for its values.
+    fn new(mask: &Arc<Mask>, cut: Cut, target: &Target) -> Result<Self> {
+        let start = Instant::now();
+        let heights = RowBlocks::of_height(mask.rows(), cut.height, |rows| rows.map(|row| mask.kept_in_row(row) + 1).sum());
+        let estimate = jit::estimate_bytes(mask, heights.len() * cut.pieces, cut, target.tier);
+        let mut grant = target.code_budget.take(estimate)?;
+        let blocks: Vec<Block> = (0..heights.len()).flat_map(|height| cut.blocks(heights.rows(height), mask.cols())).collect();
+        let code = jit::compile(mask, &blocks, target)?;
+        grant.shrink_to(code.bytes());
+        let mut value_starts = vec![0];
+        for (index, block) in blocks.iter().enumerate() {
+            value_starts.push(value_starts[index] + block.value_count(mask));
+        }
+        Ok(Self {
+            mask: mask.clone(),
+            tier: target.tier,
+            cut,
+            heights,
+            values: Aligned::zeros(value_starts[blocks.len()]),
+            value_starts,
+            blocks,
+            code,
+            compile_seconds: start.elapsed().as_secs_f64(),
+            _grant: grant,
+        })
+    }
+
+    /// Results of some heights for all `tokens`.
+    fn rows(&self, heights: Range<usize>, panels: &[f32], tokens: Range<usize>, output: &mut OutputRows) {
+        let lanes = self.tier.lanes();
+        let (tiles, pieces) = (tokens.len().div_ceil(lanes), self.cut.pieces);
+        let last = heights.end * pieces;
+        // With one piece the sums of a tile are final at once; else those of all tiles wait for the next piece.
+        let tile_sums = self.cut.height * lanes;
+        let mut sums = Scratch::take(if pieces == 1 { tile_sums } else { tiles * tile_sums });
+        for function in heights.start * pieces..last {
+            let Block { rows, cols } = &self.blocks[function];
+            for tile in 0..tiles {
+                if tile < PREFETCH_TILES && function + 1 < last {
+                    self.code.prefetch(function + 1, self.values(function + 1), tile, tiles.min(PREFETCH_TILES));
+                }
+                let x = &panels[(tile * self.mask.cols() + cols.start) * lanes..];
+                let sums = if pieces == 1 { &mut sums[..] } else { &mut sums[tile * tile_sums..][..tile_sums] };
+                self.code.run(function, x, self.values(function), sums);
+                if cols.end == self.mask.cols() {
+                    let first = tokens.start + tile * lanes;
+                    panel::unpack(self.tier, sums, rows.clone(), first..(first + lanes).min(tokens.end), output);
+                }
+            }
+        }
+    }
+
+    /// All a function reads: its bias, if it starts from one, then its weights.
+    fn values(&self, function: usize) -> &[f32] {
+        &self.values[self.value_starts[function]..self.value_starts[function + 1]]
+    }
+
+    fn weights(&self, function: usize) -> &[f32] {
+        let block = &self.blocks[function];
+        &self.values(function)[if block.starts_from_bias() { block.rows.len() } else { 0 }..]
+    }
+
+    /// Runs the code once on random weights and activations, whole and ragged tiles, against the plain product. Code does not depend
+    /// on values, so what holds for these holds for all.
+    fn check(&mut self) -> Result<()> {
+        let (rows, cols, tokens) = (self.mask.rows(), self.mask.cols(), self.tier.lanes() + 3);
+        let trial = SparseMatrix::with_shared_mask(&random_values(rows * cols, 1), self.mask.clone())?;
+        let (bias, x) = (random_values(rows, 2), random_values(tokens * cols, 3));
+        let (mut expected, mut found) = (vec![0.0; tokens * rows], vec![0.0; tokens * rows]);
+        trial.product(&x, tokens, &bias, &mut expected)?;
+        self.set_values(&trial, &bias)?;
+        self.product(&mut Operands::new(&x, &mut found, tokens, rows, cols)?)?;
+        match first_difference(&found, &expected, cols) {
+            None => Ok(()),
+            Some((at, found, expected)) => {
+                Err(KernelError::SelfCheck(format!("compiled code gives {found} for {expected} at {at}")))
+            }
+        }
+    }
+}
