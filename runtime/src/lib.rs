@@ -10,6 +10,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod dataset;
 pub mod disk;
+pub mod engine;
 pub mod export;
 pub mod facts;
 pub mod fault;

@@ -19,7 +19,7 @@ impl Checkpoint {
 }
 
 /// Parameters shared with a checkpoint; nothing is trained, nothing compiled.
-struct Plain<'a>(&'a Checkpoint);
+pub(crate) struct Plain<'a>(pub(crate) &'a Checkpoint);
 
 impl Source for Plain<'_> {
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {

@@ -3,6 +3,7 @@
 //! Model files call [`Linear::forward`] and never ask whether the weight is dense, trained, quantized or machine code made for a
 //! mask. Calibration reads what goes into a layer through [`Taps`](crate::model::Taps).
 
+mod compiled;
 mod dense;
 mod quantized;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
+pub use compiled::Compiled;
 pub use dense::Dense;
 pub use quantized::Quantized;
 

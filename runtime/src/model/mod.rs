@@ -215,6 +215,9 @@ pub trait Processor: Send + Sync {
     /// Samples per second that `Row::audio` must have, where the family hears.
     fn sample_rate(&self) -> Option<u32>;
 
+    /// Samples of the longest recording that is heard at once, where the family hears.
+    fn window_samples(&self) -> Option<usize>;
+
     /// What a row becomes for training and calibration: features and tokens. Depends on the row alone, so that it is computed once.
     fn example(&self, row: &Row) -> Result<Example>;
 

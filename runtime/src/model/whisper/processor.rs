@@ -82,6 +82,10 @@ impl Processor for WhisperProcessor {
         Some(self.log_mel.sample_rate())
     }
 
+    fn window_samples(&self) -> Option<usize> {
+        Some(self.log_mel.window_samples())
+    }
+
     /// Labels are Hugging Face's: the prompt after its first token, the text and the end; the decoder reads them shifted by one.
     fn example(&self, row: &Row) -> Result<Example> {
         let audio = heard(row)?;

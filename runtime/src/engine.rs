@@ -1,0 +1,76 @@
+//! A model on the CPU engine: every pruned layer runs the kernel that is fastest for its mask on this machine, dense included.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use sparsec_kernels::{Explanation, Options, SparseLinear};
+
+use crate::linear::{Compiled, Linear};
+use crate::model::{self, Model, Source};
+use crate::report::KernelRecord;
+use crate::source::Plain;
+use crate::weight::Weight;
+use crate::{Checkpoint, Fault, Result};
+
+/// A model whose pruned layers are compiled, and what runs in them.
+pub struct Engine {
+    /// The model.
+    pub model: Box<dyn Model>,
+    /// The kernels of every pruned layer, in the order of the forward pass.
+    pub kernels: Vec<KernelRecord>,
+}
+
+impl Checkpoint {
+    /// Prepares the model for inference on this CPU. A model without masks runs as [`Checkpoint::model`] does.
+    ///
+    /// # Errors
+    /// When the configuration and the parameters do not belong together.
+    pub fn compiled(&self, options: &Options) -> Result<Engine> {
+        let mut source = Compiling { checkpoint: self, plain: Plain(self), options, kernels: Vec::new() };
+        let model = model::family(&self.config)?.build(&self.config, &mut source)?;
+        Ok(Engine { model, kernels: source.kernels })
+    }
+}
+
+/// Parameters of a checkpoint; masked layers are compiled while the model is built.
+struct Compiling<'a> {
+    checkpoint: &'a Checkpoint,
+    plain: Plain<'a>,
+    options: &'a Options,
+    kernels: Vec<KernelRecord>,
+}
+
+impl Source for Compiling<'_> {
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.plain.tensor(name, shape)
+    }
+
+    fn linear(&mut self, path: &str, out: usize, inputs: usize, bias: bool) -> Result<Linear> {
+        let Some(mask) = self.checkpoint.masks.get(path) else { return self.plain.linear(path, out, inputs, bias) };
+        let bias =
+            bias.then(|| self.tensor(&format!("{path}.bias"), &[out])?.to_vec1::<f32>().map_err(Fault::from)).transpose()?;
+        let quantized = self.checkpoint.quantized.get(path);
+        let values = match quantized {
+            Some(weight) => weight.dequantized(),
+            None => Weight::read(self.checkpoint, path)?.values,
+        };
+        let kernel = SparseLinear::prepare(&values, mask.clone(), bias.as_deref(), self.options)
+            .map_err(|error| Fault::input(format!("`{path}` cannot be compiled: {error}")))?;
+        self.kernels.extend(records(path, kernel.explain()));
+        Ok(Linear::new(path, Arc::new(Compiled::new(kernel, quantized.is_some()))))
+    }
+}
+
+/// One record for each range of token counts.
+fn records(path: &str, explanation: &Explanation) -> impl Iterator<Item = KernelRecord> {
+    explanation.choices.iter().map(move |choice| KernelRecord {
+        path: path.to_owned(),
+        shape: [explanation.rows, explanation.cols],
+        sparsity: explanation.sparsity,
+        tokens: choice.timed_tokens,
+        kernel: choice.format.clone(),
+        reason: choice.reason.clone(),
+        micros: choice.milliseconds.iter().map(|(format, time)| (format.clone(), 1e3 * time)).collect::<BTreeMap<_, _>>(),
+    })
+}

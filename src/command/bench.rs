@@ -1,0 +1,85 @@
+//! `sparsec bench`: which kernel runs in each layer and why, and what that gives end to end.
+
+use sparsec_kernels::Options;
+use sparsec_runtime::measure::{self, Effort, Speed};
+use sparsec_runtime::model::{Row, family};
+use sparsec_runtime::report::KernelRecord;
+use sparsec_runtime::report::text::{percent, rate};
+use sparsec_runtime::{Batch, Checkpoint, Fault, Result};
+use std::path::PathBuf;
+
+use crate::exit::Exit;
+use crate::terminal;
+
+/// Time an artifact: the kernel of every pruned layer and why it was chosen, then whole models, dense and sparse in turns
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  sparsec bench out/whisper-75 --threads 1")]
+pub struct Arguments {
+    /// A folder that `export` wrote
+    artifact: PathBuf,
+    /// Counted runs of each model
+    #[arg(long, default_value_t = 9)]
+    repeats: usize,
+    /// Tokens decoded in each run
+    #[arg(long, default_value_t = 24)]
+    tokens: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit> {
+    let checkpoint = Checkpoint::read(&arguments.artifact)?;
+    let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
+    let window = processor.window_samples().ok_or_else(|| Fault::input("this model does not hear").at(&arguments.artifact))?;
+    let tone: Vec<f32> = (0..window).map(|at| (at as f32 * 0.05).sin() * 0.1).collect();
+    let example = processor.example(&Row { audio: Some(tone.into()), ..Row::default() })?;
+    let start = example.decoder.first().copied().unwrap_or_default();
+    let inputs = Batch::of(&[example], processor.pad())?.inputs;
+
+    let dense = checkpoint.model()?;
+    let engine = checkpoint.compiled(&Options::default())?;
+    let effort = Effort { repeats: arguments.repeats.max(1), tokens: arguments.tokens.max(1), start };
+    let speeds = measure::speed(&[&*dense, &*engine.model], &inputs, effort)?;
+    if arguments.json {
+        let whole = [("dense", &speeds[0]), ("sparse", &speeds[1])].map(|(name, speed)| {
+            serde_json::json!({ "kernels": name, "encoder_ms": speed.encoder_ms, "decode_tokens_per_second": speed.decode_tokens_per_second })
+        });
+        super::print_json(&serde_json::json!({ "layers": engine.kernels, "models": whole }))?;
+        return Ok(Exit::Done);
+    }
+    print_layers(&engine.kernels);
+    print_models(&speeds);
+    Ok(Exit::Done)
+}
+
+fn print_layers(kernels: &[KernelRecord]) {
+    let mut table = terminal::table(&["layer", "shape", "sparsity", "tokens", "kernel", "µs", "dense µs", "why"]);
+    for kernel in kernels {
+        let micros = |name: &str| kernel.micros.get(name).map_or_else(String::new, |micros| rate(*micros));
+        let shape = format!("{}x{}", kernel.shape[0], kernel.shape[1]);
+        let (tokens, sparsity) = (kernel.tokens.to_string(), percent(kernel.sparsity));
+        table.add_row([
+            &kernel.path,
+            &shape,
+            &sparsity,
+            &tokens,
+            &kernel.kernel,
+            &micros(&kernel.kernel),
+            &micros("dense"),
+            &kernel.reason,
+        ]);
+    }
+    println!("{table}");
+}
+
+fn print_models(speeds: &[Speed]) {
+    let mut table = terminal::table(&["whole model", "encoder ms", "min … max", "tokens/s", "min … max"]);
+    for (name, speed) in ["all layers dense", "kernels as above"].iter().zip(speeds) {
+        let cells = [speed.encoder_ms, speed.decode_tokens_per_second]
+            .map(|timing| [rate(timing.median), format!("{} … {}", rate(timing.min), rate(timing.max))]);
+        table.add_row(std::iter::once((*name).to_owned()).chain(cells.into_iter().flatten()));
+    }
+    println!("{table}");
+    println!("threads    {}; medians of runs in turns", rayon::current_num_threads());
+}

@@ -1,0 +1,46 @@
+//! A hidden subcommand: load one artifact, decode one window with it, and tell how much memory that took.
+//!
+//! Memory is a figure of a whole process, so every model of a report is measured in one of its own.
+
+use sparsec_runtime::model::{Row, family};
+use sparsec_runtime::{Checkpoint, Fault, Result, measure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::exit::Exit;
+
+/// The name of the subcommand.
+const NAME: &str = "decode-once";
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    artifact: PathBuf,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit> {
+    let checkpoint = Checkpoint::read(&arguments.artifact)?;
+    let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
+    let model = checkpoint.model()?;
+    let second = processor.sample_rate().unwrap_or(16_000) as usize;
+    let tone = (0..second).map(|at| (at as f32 * 0.05).sin() * 0.1).collect::<Vec<f32>>();
+    processor.decode(&*model, &[Row { audio: Some(tone.into()), ..Row::default() }])?;
+    let bytes = measure::peak_resident_bytes().ok_or_else(|| Fault::environment("this system does not tell peak memory"))?;
+    println!("{bytes}");
+    Ok(Exit::Done)
+}
+
+/// Peak resident bytes of a process that runs this subcommand on `folder`; none if it cannot be told.
+pub fn in_a_process_of_its_own(folder: &Path) -> Option<u64> {
+    let command = std::env::current_exe().ok()?;
+    let threads = rayon::current_num_threads().to_string();
+    let output = Command::new(command)
+        .arg("--threads")
+        .arg(threads)
+        .arg(NAME)
+        .arg(folder)
+        .stderr(Stdio::null())
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}

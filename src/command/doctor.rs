@@ -1,0 +1,45 @@
+//! `sparsec doctor`: this machine.
+
+use sparsec_kernels::Cpu;
+use sparsec_kernels::cpu::Peak;
+use sparsec_runtime::Result;
+use sparsec_runtime::report::text::bytes;
+
+use crate::exit::Exit;
+
+/// Show what this machine offers and which instructions are used, and why
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  sparsec doctor")]
+pub struct Arguments {
+    /// Also measure the peak of multiply-adds and the read bandwidth (takes some seconds)
+    #[arg(long)]
+    measure: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit> {
+    let cpu = Cpu::this();
+    let limits = arguments.measure.then(|| Peak::measure());
+    if arguments.json {
+        super::print_json(&serde_json::json!({ "cpu": cpu, "limits": limits, "version": env!("CARGO_PKG_VERSION") }))?;
+        return Ok(Exit::Done);
+    }
+    println!(
+        "sparsec    {} ({})",
+        env!("CARGO_PKG_VERSION"),
+        if cfg!(debug_assertions) { "dev build: slow" } else { "release build" }
+    );
+    println!("processor  {}, {} cores", cpu.model, cpu.cores);
+    println!("kernels    {} ({})", cpu.tier, cpu.why);
+    println!("features   {}", cpu.features.join(" "));
+    let level = |name: &str, size: Option<usize>| format!("{name} {}", size.map_or("unknown".into(), |size| bytes(size as u64)));
+    let caches = [level("L1", cpu.caches.l1_bytes), level("L2", cpu.caches.l2_bytes), level("L3", cpu.caches.l3_bytes)];
+    println!("caches     {}", caches.join(", "));
+    println!("threads    {} (change with --threads)", rayon::current_num_threads());
+    if let Some(limits) = limits {
+        println!("peak       {:.0} GFLOP/s FP32, {:.1} GB/s read, {} threads", limits.gflops, limits.read_gbps, limits.threads);
+    }
+    Ok(Exit::Done)
+}

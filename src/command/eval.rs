@@ -1,0 +1,71 @@
+//! `sparsec eval`: the word error rate of an artifact on a manifest.
+
+use sparsec_runtime::dataset::{Access, Csv, Jsonl, Manifest, Rows, Split};
+use sparsec_runtime::metric::{Bootstrap, Normalization, Scores, wer};
+use sparsec_runtime::report::text::percent;
+use sparsec_runtime::run::transcripts;
+use sparsec_runtime::shelf::InputPath;
+use sparsec_runtime::{Checkpoint, Fault, Result};
+use std::path::PathBuf;
+
+use crate::exit::{Exit, INTERRUPTED};
+use crate::progress::Progress;
+
+/// Score an artifact: word error rate with a 95 % bootstrap interval
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  sparsec eval out/whisper-75 recipes/data/spoken-numbers/manifest.jsonl --split test")]
+pub struct Arguments {
+    /// A folder that `export` wrote, or any checkpoint
+    artifact: PathBuf,
+    /// A manifest, `.jsonl` or `.csv`, with the columns `audio` and `text`
+    manifest: PathBuf,
+    /// Score only the rows whose `split` column says this
+    #[arg(long)]
+    split: Option<String>,
+    /// Print JSON, with what was said for every row
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit> {
+    let rows = rows(arguments)?;
+    let checkpoint = Checkpoint::read(&arguments.artifact)?;
+    let texts = transcripts(&checkpoint, &*checkpoint.model()?, &rows, &INTERRUPTED, &mut Progress::new())?;
+    let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
+    let score = Scores::new(wer::edits, Normalization::Basic, pairs)?.record(
+        "wer",
+        &arguments.manifest.display().to_string(),
+        &Bootstrap::default(),
+    );
+    if arguments.json {
+        let said: Vec<_> = texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| serde_json::json!({ "reference": rows.text(index), "hypothesis": text }))
+            .collect();
+        super::print_json(&serde_json::json!({ "score": score, "rows": said }))?;
+    } else {
+        let words = score.words.map(|words| format!(", {words} words")).unwrap_or_default();
+        println!("WER {} ({} … {}), {} rows{words}", percent(score.value), percent(score.low), percent(score.high), score.rows);
+    }
+    Ok(Exit::Done)
+}
+
+/// The rows to score.
+fn rows(arguments: &Arguments) -> Result<Rows> {
+    let path = arguments.manifest.as_path();
+    let (text, split) = ("text".to_owned(), "split".to_owned());
+    let name = InputPath(path.display().to_string());
+    let commas = path.extension().is_some_and(|extension| extension == "csv" || extension == "tsv");
+    let manifest: Box<dyn Manifest> = if commas {
+        Box::new(Csv { path: name, audio: None, source: None, text, split })
+    } else {
+        Box::new(Jsonl { path: name, audio: None, source: None, text, split })
+    };
+    let rows = Rows::open(&*manifest, path, Access::Folder)?;
+    let Some(wanted) = &arguments.split else { return Ok(rows) };
+    let splits = rows.split(&Split::Column, 0)?;
+    let names = splits.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let found = splits.into_iter().find(|(name, _)| name == wanted).map(|(_, rows)| rows);
+    found.ok_or_else(|| Fault::input(format!("there is no split `{wanted}`")).at(path).help(format!("the splits are {names}")))
+}

@@ -1,0 +1,78 @@
+//! One file per subcommand: its flags, and what it prints.
+
+mod bench;
+mod check;
+mod decode_once;
+mod doctor;
+mod eval;
+mod inspect;
+mod ls;
+mod plan;
+mod recipe;
+mod run;
+mod transcribe;
+mod words;
+
+use clap::{Parser, Subcommand};
+use sparsec_runtime::{Fault, Result};
+
+use crate::exit::Exit;
+
+/// Compile and run recipes for sparse fine-tuning: prune, distil, quantize and measure transformer models.
+///
+/// Results go to stdout, progress and diagnostics to stderr. There is no telemetry and no network access.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Example:\n  sparsec run recipes/whisper.sq --set sparsity=80%\n\n\
+                  Exit codes: 0 done or nothing to do, 1 a bar was missed, 2 recipe or usage wrong, 3 failed while running\n\
+                  (run the same command again to go on), 4 environment (device, disk, memory), 130 interrupted (resumable)"
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Threads for training and inference [default: one per core]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Plan(plan::Arguments),
+    Check(check::Arguments),
+    Ls(ls::Arguments),
+    Words(words::Arguments),
+    Eval(eval::Arguments),
+    Bench(bench::Arguments),
+    Inspect(inspect::Arguments),
+    Transcribe(transcribe::Arguments),
+    Doctor(doctor::Arguments),
+    #[command(hide = true)]
+    DecodeOnce(decode_once::Arguments),
+}
+
+/// Runs the subcommand that was asked for.
+pub fn run(arguments: &Arguments) -> Result<Exit> {
+    sparsec_runtime::threads::set(arguments.threads)?;
+    match &arguments.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Plan(arguments) => plan::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Ls(arguments) => ls::run(arguments),
+        Command::Words(arguments) => words::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Transcribe(arguments) => transcribe::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
+        Command::DecodeOnce(arguments) => decode_once::run(arguments),
+    }
+}
+
+/// Prints a value as JSON on stdout, indented.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Fault::internal(format!("cannot write JSON: {error}")))?;
+    println!("{text}");
+    Ok(())
+}

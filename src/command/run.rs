@@ -1,0 +1,76 @@
+//! `sparsec run`: plan, then execute exactly that plan.
+
+use sparsec_compiler::SourceSet;
+use sparsec_runtime::run::{self, Failure, Options, Outcome};
+use sparsec_runtime::{Fault, Result};
+use std::path::{Path, PathBuf};
+
+use super::decode_once;
+use super::recipe::Recipe;
+use crate::exit::{Exit, INTERRUPTED};
+use crate::progress::Progress;
+use crate::terminal;
+
+/// Run a recipe: prune, heal, quantize, evaluate, export
+///
+/// Finished stages are kept in `.sparsec` of the working directory and reused; an interrupted run goes on where it was.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  sparsec run recipes/whisper.sq --set sparsity=80%")]
+pub struct Arguments {
+    #[command(flatten)]
+    recipe: Recipe,
+    /// Where artifacts and the state of the run go
+    #[arg(long, short = 'C', value_name = "FOLDER", default_value = ".")]
+    directory: PathBuf,
+    /// Run every stage again, whatever earlier runs left
+    #[arg(long)]
+    fresh: bool,
+    /// Export even if a bar was missed; the report says so
+    #[arg(long)]
+    despite_bars: bool,
+    /// Print the report as JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit> {
+    let compilation = arguments.recipe.compile_or_report()?;
+    let options = Options {
+        sources: &compilation.sources,
+        files: arguments.recipe.files(),
+        directory: arguments.directory.clone(),
+        anywhere: arguments.recipe.settings.allow_outside,
+        fresh: arguments.fresh,
+        despite_bars: arguments.despite_bars,
+        interrupted: &INTERRUPTED,
+        peak_memory: &|folder: &Path| decode_once::in_a_process_of_its_own(folder),
+    };
+    let outcome = run::execute(&compilation.plan, &options, &mut Progress::new())
+        .map_err(|failure| placed(failure, &compilation.sources))?;
+    if arguments.json {
+        super::print_json(&outcome.report)?;
+    } else {
+        show(&outcome);
+    }
+    Ok(if outcome.is_bar_missed() { Exit::BarMissed } else { Exit::Done })
+}
+
+fn show(outcome: &Outcome) {
+    terminal::print_report(&outcome.report);
+    if outcome.nothing_to_do {
+        println!("nothing to do: every stage was finished before");
+    }
+    for file in &outcome.files {
+        println!("report     {}", file.display());
+    }
+}
+
+/// The fault with the lines of the recipe that it happened in.
+fn placed(failure: Failure, sources: &SourceSet) -> Fault {
+    if let Some(span) = failure.span {
+        let (line, column) = sources.line_column(span);
+        let text = sources.slice(span).lines().next().unwrap_or_default();
+        eprintln!("failed in {}:{line}:{column}\n    {text}", sources.name(span.source));
+    }
+    failure.fault
+}

@@ -1,0 +1,63 @@
+//! `sparsec transcribe`: what is said in sound files.
+
+use sparsec_runtime::audio::Windows;
+use sparsec_runtime::model::{Row, family};
+use sparsec_runtime::{Checkpoint, Fault, Result};
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Exit, INTERRUPTED};
+
+/// Transcribe sound files (wav, flac, mp3, ogg; any rate, any number of channels, any length)
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  sparsec transcribe out/whisper-75 recording.wav")]
+pub struct Arguments {
+    /// A folder that `export` wrote, or any Whisper checkpoint
+    artifact: PathBuf,
+    /// Sound files
+    #[arg(required = true, value_name = "SOUND")]
+    sounds: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit> {
+    let checkpoint = Checkpoint::read(&arguments.artifact)?;
+    let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
+    let model = checkpoint.model()?;
+    let (Some(rate), Some(window)) = (processor.sample_rate(), processor.window_samples()) else {
+        return Err(Fault::input("this model does not hear").at(&arguments.artifact).help("use a Whisper checkpoint"));
+    };
+    let say = |window: Vec<f32>| -> Result<String> {
+        let rows = [Row { audio: Some(window.into()), ..Row::default() }];
+        Ok(processor.decode(&*model, &rows)?.into_iter().map(|decoded| decoded.text).collect())
+    };
+    let mut said = Vec::new();
+    for path in &arguments.sounds {
+        let text = transcript(path, rate, window, &say)?;
+        if arguments.json {
+            said.push(serde_json::json!({ "sound": path, "text": text }));
+        } else if arguments.sounds.len() > 1 {
+            println!("{}: {text}", path.display());
+        } else {
+            println!("{text}");
+        }
+    }
+    if arguments.json {
+        super::print_json(&said)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The texts of all windows of one file, joined.
+fn transcript(path: &Path, rate: u32, window: usize, say: &dyn Fn(Vec<f32>) -> Result<String>) -> Result<String> {
+    let mut texts = Vec::new();
+    for samples in Windows::open(path, rate, window)? {
+        if INTERRUPTED.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Fault::new(sparsec_runtime::FaultKind::Interrupted, "transcription was interrupted"));
+        }
+        texts.push(say(samples?)?.trim().to_owned());
+    }
+    texts.retain(|text| !text.is_empty());
+    Ok(texts.join(" "))
+}

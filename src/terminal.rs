@@ -1,0 +1,101 @@
+//! What a person reads on the terminal: faults on stderr, the report of a run on stdout.
+
+use comfy_table::{CellAlignment, Table, presets};
+use sparsec_runtime::report::text::{bytes, count, percent, rate, seconds};
+use sparsec_runtime::report::{Bar, ModelRecord, Report, Timing};
+use sparsec_runtime::{Fault, FaultKind};
+use std::io::IsTerminal;
+
+/// Whether to colour what goes to stderr: a terminal, and no wish against it (<https://no-color.org>).
+pub fn colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints a fault with its file and its advice.
+pub fn print_fault(fault: &Fault) {
+    let (red, bold, plain) = if colour() { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+    let head = match fault.kind {
+        FaultKind::Interrupted => "stopped",
+        FaultKind::Internal => "internal error",
+        FaultKind::Input | FaultKind::Running | FaultKind::Environment => "error",
+    };
+    eprintln!("{red}{head}{plain}{bold}: {}{plain}", fault.message);
+    if let Some(path) = &fault.path {
+        eprintln!("  --> {}", path.display());
+    }
+    if let Some(help) = &fault.help {
+        eprintln!("  = help: {help}");
+    }
+    if fault.kind == FaultKind::Internal {
+        eprintln!("  = note: this is a bug in sparsec, not in your recipe; please report it with the command that you ran");
+    }
+}
+
+/// A table in the house style; every column but the first is aligned to the right.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Prints dense against result, every verdict, and where things were written.
+pub fn print_report(report: &Report) {
+    let names: Vec<&str> = std::iter::once("").chain(report.models.iter().map(|model| model.name.as_str())).collect();
+    let mut figures = table(&names);
+    for row in figure_rows(&report.models) {
+        figures.add_row(row);
+    }
+    println!("{figures}");
+    for verdict in &report.requires {
+        let word = match verdict.outcome {
+            Bar::Met => "met",
+            Bar::Missed => "MISSED",
+            Bar::Undecided => "undecided",
+        };
+        let interval = verdict.difference.map(|(low, high)| format!(", difference {low:+.4} … {high:+.4}")).unwrap_or_default();
+        println!("{word:<10} require {}   (measured {:.4}, bar {:.4}{interval})", verdict.text, verdict.measured, verdict.bar);
+    }
+    for export in &report.exports {
+        match &export.held_back {
+            None => println!("wrote      {}   ({}, read back and compared)", export.to, bytes(export.bytes)),
+            Some(reason) => println!("held back  {}   ({reason})", export.to),
+        }
+    }
+    for note in &report.notes {
+        println!("note       {note}");
+    }
+    println!("took       {}", seconds(report.stages.iter().filter(|stage| !stage.reused).map(|stage| stage.seconds).sum()));
+}
+
+/// A row per quantity: its name, then a cell per model.
+fn figure_rows(models: &[ModelRecord]) -> Vec<Vec<String>> {
+    let row = |name: &str, cell: &dyn Fn(&ModelRecord) -> String| {
+        std::iter::once(name.to_owned()).chain(models.iter().map(cell)).collect::<Vec<String>>()
+    };
+    let mut scored: Vec<(&str, &str)> = Vec::new();
+    for score in models.iter().flat_map(|model| &model.scores) {
+        if !scored.contains(&(&score.metric, &score.data)) {
+            scored.push((&score.metric, &score.data));
+        }
+    }
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (metric, data) in scored {
+        rows.push(row(&format!("{metric}, {data}"), &|model| match model.score(metric, data) {
+            Some(score) => format!("{} ({} … {})", percent(score.value), percent(score.low), percent(score.high)),
+            None => "not scored".into(),
+        }));
+    }
+    let timed = |timing: Option<Timing>, unit: &str| {
+        timing.map_or("not measured".into(), |t| format!("{} {unit} ({} … {})", rate(t.median), rate(t.min), rate(t.max)))
+    };
+    rows.push(row("parameters", &|model| count(model.parameters)));
+    rows.push(row("sparsity of pruned layers", &|model| percent(model.sparsity)));
+    rows.push(row("bytes on disk", &|model| bytes(model.bytes_on_disk)));
+    rows.push(row("peak resident memory", &|model| model.peak_resident_bytes.map_or("not measured".into(), bytes)));
+    rows.push(row("encoder latency", &|model| timed(model.encoder_ms, "ms")));
+    rows.push(row("decoding", &|model| timed(model.decode_tokens_per_second, "tokens/s")));
+    rows
+}
