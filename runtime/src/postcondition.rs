@@ -91,7 +91,7 @@ pub fn something_changed(before: &Checkpoint, after: &Checkpoint) -> Result<usiz
 }
 
 /// Whether two tensors hold the same bits.
-fn same_bits(a: &Tensor, b: &Tensor) -> Result<bool> {
+pub(crate) fn same_bits(a: &Tensor, b: &Tensor) -> Result<bool> {
     if a.id() == b.id() {
         return Ok(true);
     }

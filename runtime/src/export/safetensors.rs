@@ -1,27 +1,24 @@
-//! `safetensors`: a Hugging Face folder; INT8 layers as compressed-tensors' `int-quantized`, zeros as plain zeros.
+//! `safetensors`: a Hugging Face folder that transformers, and so everything built on it, loads.
+//!
+//! A model with INT8 layers is a compressed-tensors checkpoint of format `int-quantized`; any other one is plain, its pruned weights
+//! zeros. The layout is that of every checkpoint of ours (`checkpoint/write.rs`), and so is the reader.
 
 use std::path::Path;
 
 use super::Exporter;
-use crate::{Checkpoint, Fault, Result, folder, word};
-
-/// The file that marks a folder as one of ours.
-const MARK: &str = "config.json";
+use crate::{Checkpoint, Result, word};
 
 word! {
-    /// A Hugging Face folder; INT8 layers as `int-quantized`, masks in a file of their own.
+    /// A Hugging Face folder; INT8 layers in the layout of compressed-tensors.
     pub struct Safetensors = "safetensors";
 }
 
 impl Exporter for Safetensors {
-    fn export(&self, checkpoint: &Checkpoint, to: &Path) -> Result<()> {
-        folder::write_whole(to, MARK, |folder| {
-            checkpoint.write_into(folder)?;
-            let back = Checkpoint::read(folder)?;
-            if back.tensors.len() == checkpoint.tensors.len() && back.content_hash()? == checkpoint.content_hash()? {
-                return Ok(());
-            }
-            Err(Fault::running("the exported model is not the one that was to be exported when it is read back").at(to))
-        })
+    fn fill(&self, checkpoint: &Checkpoint, folder: &Path) -> Result<()> {
+        checkpoint.write_into(folder)
+    }
+
+    fn read_back(&self, folder: &Path) -> Result<Checkpoint> {
+        Checkpoint::read(folder)
     }
 }

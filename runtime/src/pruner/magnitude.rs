@@ -80,7 +80,7 @@ fn prune_together(
         mask.apply(&mut weight.values);
         weight.write(checkpoint, path)?;
         let notes = if mask.kept() == 0 { vec!["no weight is left".to_owned()] } else { Vec::new() };
-        finished.push(PrunedLayer { path: path.clone(), sparsity: mask.sparsity(), notes });
+        finished.push(PrunedLayer { path: path.clone(), sparsity: mask.sparsity(), relative_error: None, notes });
         checkpoint.masks.insert(path.clone(), mask);
     }
     finished.iter().try_for_each(|layer| done(checkpoint, layer))

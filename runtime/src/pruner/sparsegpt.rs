@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use candle_core::{DType, Device, Tensor};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -53,10 +54,16 @@ impl Pruner for SparseGpt {
                 let (path, hessian) = same_input[0];
                 let factor = InverseFactor::new(hessian, Weight::read(checkpoint, path)?.inputs, self.damping.0)
                     .map_err(|fault| Fault { message: format!("pruning `{path}`: {}", fault.message), ..fault })?;
-                for (path, _) in same_input {
-                    let mut weight = Weight::read(checkpoint, path)?;
+                for (path, hessian) in same_input {
+                    let before = Weight::read(checkpoint, path)?;
+                    let mut weight = before.clone();
                     let mask = self.sweep(&mut weight, &factor, checkpoint.masks.get(*path), request);
-                    finished.push(PrunedLayer { path: path.to_string(), sparsity: mask.sparsity(), notes: self.notes(&factor) });
+                    finished.push(PrunedLayer {
+                        path: path.to_string(),
+                        sparsity: mask.sparsity(),
+                        relative_error: Some(relative_error(&before, &weight, hessian)?),
+                        notes: self.notes(&factor),
+                    });
                     weight.write(checkpoint, path)?;
                     checkpoint.masks.insert(path.to_string(), mask);
                 }
@@ -105,6 +112,17 @@ impl SparseGpt {
         }
         notes
     }
+}
+
+/// `|X dW^T|^2 / |X W^T|^2` by the Hessian of `X`; 0 for a layer that puts out nothing.
+fn relative_error(before: &Weight, after: &Weight, hessian: &[f32]) -> Result<f64> {
+    let matrix = |weight: &Weight| Tensor::from_slice(&weight.values, (weight.out, weight.inputs), &Device::Cpu);
+    let hessian = Tensor::from_slice(hessian, (before.inputs, before.inputs), &Device::Cpu)?;
+    let size = |weight: &Tensor| -> Result<f64> {
+        Ok((weight.matmul(&hessian)? * weight)?.to_dtype(DType::F64)?.sum_all()?.to_scalar()?)
+    };
+    let (error, output) = (size(&matrix(before)?.sub(&matrix(after)?)?)?, size(&matrix(before)?)?);
+    Ok(if output > 0.0 { (error / output).max(0.0) } else { 0.0 })
 }
 
 /// The rank keys `w^2 / U_jj^2` of the columns `columns`, `[out, columns]` row-major.

@@ -43,7 +43,9 @@ impl Calibration for FixedInputs {
             .iter()
             .map(|path| {
                 let inputs = Weight::read(checkpoint, path)?.inputs;
-                let x: Vec<f32> = (0..40 * inputs).map(|at| ((at * at + 3 * at) % 97) as f32 / 48.5 - 1.0).collect();
+                // A wave through all inputs and some noise: correlated, so that one weight can make up for another.
+                let wave = |at: usize| (0.7 * (at / inputs) as f32 + 0.2 * (at % inputs) as f32).sin();
+                let x: Vec<f32> = (0..40 * inputs).map(|at| wave(at) + ((at * at + 3 * at) % 97) as f32 / 97.0 - 0.5).collect();
                 let x = Tensor::from_vec(x, (40, inputs), &Device::Cpu)?;
                 Ok((x.t()?.matmul(&x)? * 0.05)?.flatten_all()?.to_vec1()?.into())
             })
@@ -216,6 +218,35 @@ struct Given(Arc<[f32]>);
 impl Calibration for Given {
     fn hessians(&mut self, _: &Checkpoint, layers: &[String]) -> Result<Vec<Arc<[f32]>>> {
         Ok(vec![Arc::clone(&self.0); layers.len()])
+    }
+}
+
+#[test]
+fn moving_the_weights_that_stay_makes_up_for_those_that_go() {
+    let error = |pruner: &dyn Pruner, checkpoint: &mut Checkpoint| prune(pruner, checkpoint, 0.5).unwrap();
+    let sparsegpt = SparseGpt { damping: Ratio(0.01), block: 128 };
+    let (mut moved, mut cut) = (checkpoint(5), checkpoint(5));
+    let layers = error(&sparsegpt, &mut moved);
+    error(&Magnitude { scope: Scope::Uniform }, &mut cut);
+    for layer in layers {
+        let hessian = &FixedInputs.hessians(&cut, std::slice::from_ref(&layer.path)).unwrap()[0];
+        let inputs = Weight::read(&cut, &layer.path).unwrap().inputs;
+        // |X (a - b)^T|^2 by its definition.
+        let size = |a: &[f32], b: &[f32]| -> f64 {
+            let rows = a.chunks(inputs).zip(b.chunks(inputs));
+            let row = |a: &[f32], b: &[f32]| -> f64 {
+                let at = |i: usize| f64::from(a[i]) - f64::from(b[i]);
+                (0..inputs * inputs).map(|ij| at(ij / inputs) * f64::from(hessian[ij]) * at(ij % inputs)).sum()
+            };
+            rows.map(|(a, b)| row(a, b)).sum()
+        };
+        let before = values(&checkpoint(5), &layer.path);
+        let output = size(&before, &vec![0.0; before.len()]);
+        let (moved, cut) =
+            (size(&values(&moved, &layer.path), &before) / output, size(&values(&cut, &layer.path), &before) / output);
+        let reported = layer.relative_error.unwrap();
+        assert!((reported - moved).abs() < 1e-4, "{}: {reported} reported, {moved} is", layer.path);
+        assert!(moved < 0.8 * cut, "{}: {moved} is not much less than {cut} of magnitude", layer.path);
     }
 }
 

@@ -9,6 +9,7 @@ use sparsec_compiler::{Call, Plan, Requirement, Step, StepId, Task};
 
 use super::{Event, Events, Failure, Options, Outcome, State, keys, models, scores};
 use crate::dataset::{Dataset, Rows};
+use crate::export::Provenance;
 use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Scores};
 use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict};
 use crate::shelf::{DataRef, ModelRef};
@@ -380,6 +381,17 @@ impl Inputs for Run<'_> {
 
     fn output(&self, path: &str) -> Result<PathBuf> {
         facts::output(&self.options.directory, path, self.options.anywhere)
+    }
+
+    fn provenance(&self, step: StepId) -> Provenance {
+        let sources = self.options.sources;
+        let missed = self.verdicts.iter().filter(|(_, verdict)| verdict.outcome == Bar::Missed);
+        Provenance {
+            recipe: sources.text(sources.root()).to_owned(),
+            plan: self.plan.to_string(),
+            metrics: self.scores.iter().filter(|(of, _)| *of == step).map(|(_, score)| score.clone()).collect(),
+            missed_bars: missed.map(|(_, verdict)| verdict.text.clone()).collect(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sparsec_compiler::{Kind, Word};
 
 use super::{Output, Stage, Work, word_of};
-use crate::export::Exporter;
+use crate::export::{self, Exporter};
 use crate::report::ExportRecord;
 use crate::shelf::{ModelRef, OutputPath};
 use crate::{Result, disk, word};
@@ -33,7 +33,7 @@ impl Stage for Export {
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
         let checkpoint = work.model(&self.model)?;
         let folder = work.output(&self.to)?;
-        self.format.export(&checkpoint, &folder)?;
+        export::export(&*self.format, &checkpoint, &work.inputs.provenance(self.model.0.step), &folder)?;
         let bytes = disk::folder_bytes(&folder)?;
         Ok(Output::Artifact(ExportRecord { model: String::new(), to: self.to.0.clone(), held_back: None, bytes }))
     }

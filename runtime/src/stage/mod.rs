@@ -27,6 +27,7 @@ pub use quantize::Quantize;
 pub use take::Take;
 
 use crate::dataset::Rows;
+use crate::export::Provenance;
 use crate::report::{ExportRecord, LayerRecord, StageRecord};
 use crate::run::{Event, Events};
 use crate::shelf::{DataRef, InputPath, Item, ModelRef, OutputPath, tidy, with_params};
@@ -133,6 +134,9 @@ pub trait Inputs {
     /// # Errors
     /// When it leaves the folder that recipes may write.
     fn output(&self, path: &str) -> Result<PathBuf>;
+
+    /// Where the model that step `step` made comes from, for whoever finds it later.
+    fn provenance(&self, step: StepId) -> Provenance;
 }
 
 /// One stage at work.

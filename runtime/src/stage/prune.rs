@@ -1,5 +1,6 @@
 //! `prune`: weights go, in one shot.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -71,8 +72,10 @@ impl Stage for Prune {
         let mut calibration = RowCalibration { build: &build, rows, batch: &mut batch };
         let calibration: Option<&mut dyn Calibration> = if rows > 0 { Some(&mut calibration) } else { None };
         let mut saved = Instant::now();
+        let mut errors = BTreeMap::new();
         let mut done = |checkpoint: &Checkpoint, layer: &PrunedLayer| {
             finished.push(layer.path.clone());
+            errors.insert(layer.path.clone(), layer.relative_error);
             for note in &layer.notes {
                 work.note(format!("{}: {note}", layer.path));
             }
@@ -93,7 +96,7 @@ impl Stage for Prune {
         postcondition::something_changed(&before, &checkpoint)?;
         for path in &self.layers.0 {
             let shape = checkpoint.masks.get(path).map_or([0, 0], |mask| [mask.rows(), mask.cols()]);
-            work.layer(&checkpoint, path, shape, None);
+            work.layer(&checkpoint, path, shape, errors.get(path).copied().flatten());
         }
         Ok(Output::Model(checkpoint))
     }
