@@ -4,6 +4,7 @@
 
 mod shift;
 mod specaugment;
+mod worddropout;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use sparsec_compiler::{Kind, Value};
 
 pub use shift::Shift;
 pub use specaugment::SpecAugment;
+pub use worddropout::WordDropout;
 
 use crate::batch::Input;
 use crate::shelf::{Parameter, Shelf, unexpected};
@@ -23,12 +25,17 @@ use crate::{Example, Result, row, shelved};
 /// An augmentation: one file of this folder, one row of [`AUGMENTATIONS`].
 pub trait Augmentation: Debug + Send + Sync {
     /// Changes a spectrogram `[mels, frames]`, row-major.
-    fn change(&self, spectrogram: &mut [f32], mels: usize, frames: usize, random: &mut Random);
+    fn change(&self, _spectrogram: &mut [f32], _mels: usize, _frames: usize, _random: &mut Random) {}
+
+    /// Changes what the decoder reads, shifted right by one against `labels`.
+    fn change_text(&self, _decoder: &mut [u32], _labels: &[i64], _random: &mut Random) {}
 }
 
 /// Every augmentation.
-pub static AUGMENTATIONS: Shelf<dyn Augmentation> =
-    Shelf::new("augmentation", &[row!(dyn Augmentation, SpecAugment), row!(dyn Augmentation, Shift)]);
+pub static AUGMENTATIONS: Shelf<dyn Augmentation> = Shelf::new(
+    "augmentation",
+    &[row!(dyn Augmentation, SpecAugment), row!(dyn Augmentation, Shift), row!(dyn Augmentation, WordDropout)],
+);
 shelved! { dyn Augmentation, AUGMENTATIONS }
 
 /// Augmentations, one after the other.
@@ -51,11 +58,12 @@ impl Parameter for Augmentations {
 }
 
 impl Augmentations {
-    /// `example` changed for one step; text is left as it is.
+    /// `example` changed for one step.
     ///
     /// # Errors
     /// None but bugs of ours.
-    pub fn apply(&self, example: Example, random: &mut Random) -> Result<Example> {
+    pub fn apply(&self, mut example: Example, random: &mut Random) -> Result<Example> {
+        self.0.iter().for_each(|augmentation| augmentation.change_text(&mut example.decoder, &example.labels, random));
         let Input::Features(spectrogram) = &example.input else { return Ok(example) };
         if self.0.is_empty() {
             return Ok(example);
@@ -90,6 +98,8 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
+    use crate::shelf::Ratio;
+
     fn example() -> Example {
         let spectrogram = Tensor::arange(1f32, 1201.0, &Device::Cpu).unwrap().reshape((20, 60)).unwrap();
         Example { input: Input::Features(spectrogram), decoder: vec![1], labels: vec![2] }
@@ -111,6 +121,22 @@ mod tests {
         assert_ne!(at(3, 4), at(3, 5));
         assert_ne!(at(3, 4), at(4, 4));
         assert_eq!(values(&Augmentations::default().apply(example(), &mut Random::new(1, 0, 0)).unwrap()), values(&example()));
+    }
+
+    #[test]
+    fn words_are_withheld_from_the_text_alone() {
+        let dropout = |share| Augmentations(vec![Arc::new(WordDropout { share: Ratio(share) })]);
+        let example = Example {
+            input: Input::Tokens(vec![1]),
+            decoder: vec![90, 91, 1, 2, 3],
+            labels: vec![crate::batch::IGNORE, 1, 2, 3, 99],
+        };
+        let read = |share, step| dropout(share).apply(example.clone(), &mut Random::new(1, step, 0)).unwrap();
+        assert_eq!(read(0.0, 0).decoder, example.decoder);
+        assert_eq!(read(1.0, 0).decoder, [90, 91, 99, 99, 99]);
+        assert_eq!(read(1.0, 0).labels, example.labels);
+        let withheld = (0..1000).flat_map(|step| read(0.3, step).decoder).filter(|&token| token == 99).count();
+        assert!((800..1000).contains(&withheld), "{withheld} of 3000 is about 30 %");
     }
 
     #[test]
