@@ -43,13 +43,9 @@ impl Checker<'_> {
             [..] => {
                 let kinds: Vec<String> = self.vocabulary.find(name).map(|word| word.kind.to_string()).collect();
                 self.report(
-                    Diagnostic::new(
-                        Code::AmbiguousWord,
-                        callee,
-                        format!("`{name}` means several things, and nothing says which"),
-                    )
-                    .note(format!("it can be {}", kinds.join(" or ")))
-                    .help("write it where it is used instead of binding it to a name"),
+                    Diagnostic::new(Code::UnknownWord, callee, format!("`{name}` means several things, and nothing says which"))
+                        .note(format!("it can be {}", kinds.join(" or ")))
+                        .help("write it where it is used instead of binding it to a name"),
                 );
                 return Typed::unknown(span);
             }

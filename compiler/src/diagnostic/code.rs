@@ -32,6 +32,13 @@ macro_rules! codes {
                     $(Code::$name => Severity::$severity,)*
                 }
             }
+
+            /// Its page, in Markdown.
+            pub fn page(self) -> &'static str {
+                match self {
+                    $(Code::$name => include_str!(concat!("../../../docs/errors/", $text, ".md")),)*
+                }
+            }
         }
     };
 }
@@ -41,8 +48,6 @@ codes! {
     DuplicateArgument = "duplicate-argument", Error;
     /// A name is bound that is bound already.
     AlreadyBound = "already-bound", Error;
-    /// A word fits several kinds where none is asked for.
-    AmbiguousWord = "ambiguous-word", Error;
     /// The text is not what the grammar allows at this place.
     Syntax = "syntax", Error;
     /// A bracket is opened and never closed.
@@ -59,7 +64,7 @@ codes! {
     UnknownEdition = "unknown-edition", Error;
     /// A name is neither bound nor a word.
     UnknownName = "unknown-name", Error;
-    /// No word of the kind expected here has this name.
+    /// No word of the kind expected here has this name, or several where nothing says which kind.
     UnknownWord = "unknown-word", Error;
     /// A type annotation names no kind.
     UnknownKind = "unknown-kind", Error;
@@ -97,8 +102,6 @@ codes! {
     NoEffect = "no-effect", Error;
     /// Two values are compared where nothing judges them.
     MisplacedComparison = "misplaced-comparison", Error;
-    /// A selector is used where no model is given.
-    NoModel = "no-model", Error;
     /// A selector, or a part of it, matches no layer.
     NoLayerMatches = "no-layer-matches", Error;
     /// A selector matches another number of layers than expected.
@@ -141,5 +144,21 @@ impl fmt::Display for Code {
 impl Serialize for Code {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_page_and_no_page_is_left_over() {
+        for code in Code::ALL {
+            assert!(code.page().starts_with(&format!("# {code}: ")), "the page of {code}");
+            assert!(code.page().contains("```sq fails"), "the page of {code} shows no mistake");
+            assert_eq!(Code::parse(code.as_str()), Some(*code));
+        }
+        let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors");
+        assert_eq!(std::fs::read_dir(pages).unwrap().count(), Code::ALL.len());
     }
 }

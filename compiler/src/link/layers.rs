@@ -58,7 +58,7 @@ impl<'r> Linker<'r> {
             Model::Failed => return None,
             Model::Absent => {
                 self.report(
-                    Diagnostic::new(Code::NoModel, expr.span, "there is no model here whose layers this could select")
+                    Diagnostic::new(Code::WrongKind, expr.span, "there is no model here whose layers this could select")
                         .help("use it in a stage that takes a model"),
                 );
                 return None;
