@@ -6,7 +6,7 @@ use std::error::Error;
 use std::str::FromStr;
 
 use sparsec_kernels::Cpu;
-use sparsec_kernels::bench::{Case, Report, measure};
+use sparsec_kernels::bench::{Case, Prepared, Report};
 use sparsec_kernels::cpu::Peak;
 
 struct Arguments {
@@ -75,9 +75,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for &(rows, cols) in &arguments.shapes {
         for &percent in &arguments.sparsity_percent {
+            let chain = (arguments.chain_mib << 20).div_ceil(rows * cols * size_of::<f32>()).max(1);
+            let prepared = Prepared::new(Case { rows, cols, sparsity: percent / 100.0, chain })?;
             for &tokens in &arguments.tokens {
-                let chain = (arguments.chain_mib << 20).div_ceil(rows * cols * size_of::<f32>()).max(1);
-                let report = measure(&Case { rows, cols, tokens, sparsity: percent / 100.0, chain }, arguments.seconds)?;
+                let report = prepared.measure(tokens, arguments.seconds)?;
                 if arguments.json { println!("{}", serde_json::to_string(&report)?) } else { print(&report) }
             }
         }

@@ -8,17 +8,15 @@ use crate::error::Result;
 use crate::format::{Compressed, FORMATS, Footprint, Target};
 use crate::testing::random_matrix;
 use crate::tune::{Race, race};
-use crate::{KernelError, Tier};
+use crate::{Cpu, KernelError, Tier};
 
-/// What is measured.
+/// What is multiplied.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Case {
     /// Outputs.
     pub rows: usize,
     /// Inputs.
     pub cols: usize,
-    /// Rows of the activations.
-    pub tokens: usize,
     /// Share of weights that are pruned, uniformly at random, 0 to 1.
     pub sparsity: f64,
     /// Different matrices that are multiplied in turn; as many as exceed the caches show what weights from memory cost.
@@ -28,8 +26,10 @@ pub struct Case {
 /// What came out: one entry per format.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What was measured.
+    /// What was multiplied.
     pub case: Case,
+    /// Rows of the activations.
+    pub tokens: usize,
     /// Threads of the pool.
     pub threads: usize,
     /// Instructions in use.
@@ -63,53 +63,77 @@ pub struct Measured {
     pub footprint: Footprint,
 }
 
-/// Measures every format in turns on the current pool, for about `seconds`.
-///
-/// # Errors
-/// When a compiled format fails its own check.
-pub fn measure(case: &Case, seconds: f64) -> Result<Report> {
-    let target = Target::this_cpu();
-    let matrices: Vec<_> =
-        (0..case.chain.max(1) as u64).map(|seed| random_matrix(case.rows, case.cols, 1.0 - case.sparsity, seed)).collect();
-    let bias = vec![0.0; case.rows];
-    let mut chains: Vec<Vec<Box<dyn Compressed>>> = Vec::new();
-    let mut refused = Vec::new();
-    for format in FORMATS {
-        match matrices.iter().map(|matrix| format.compress(matrix, &bias, &target)).collect::<Result<_>>() {
-            Ok(chain) => chains.push(chain),
-            Err(KernelError::Refused(reason)) => refused.push((format.word().to_string(), reason)),
-            Err(error) => return Err(error),
+/// The matrices of a case in every format that does not refuse, ready to be timed.
+pub struct Prepared {
+    case: Case,
+    forms: Vec<Form>,
+    refused: Vec<(String, String)>,
+}
+
+/// One format's chain of matrices. *Invariant*: not empty.
+struct Form {
+    is_dense: bool,
+    chain: Vec<Box<dyn Compressed>>,
+}
+
+impl Prepared {
+    /// Generates the matrices and compresses them, on the current pool.
+    ///
+    /// # Errors
+    /// When a compiled format fails its own check.
+    pub fn new(case: Case) -> Result<Self> {
+        let (target, bias) = (Target::this_cpu(), vec![0.0; case.rows]);
+        let seeds = 0..case.chain.max(1) as u64;
+        let matrices: Vec<_> = seeds.map(|seed| random_matrix(case.rows, case.cols, 1.0 - case.sparsity, seed)).collect();
+        let (mut forms, mut refused) = (Vec::new(), Vec::new());
+        for format in FORMATS {
+            match matrices.iter().map(|matrix| format.compress(matrix, &bias, &target)).collect::<Result<_>>() {
+                Ok(chain) => forms.push(Form { is_dense: format.is_dense(), chain }),
+                Err(KernelError::Refused(reason)) => refused.push((format.word().to_string(), reason)),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(Self { case, forms, refused })
     }
-    let candidates: Vec<Vec<_>> = chains.iter().map(|chain| chain.iter().map(|matrix| &**matrix).collect()).collect();
-    let times = race(&candidates, case.tokens, Race { rounds: 5, at_least: Duration::from_secs_f64(seconds) })?;
-    let medians: Vec<f64> = times.iter().map(|times| times[times.len() / 2]).collect();
-    let is_dense = |chain: &[Box<dyn Compressed>]| matches!(chain[0].word(), "dense" | "gemm");
-    let best_dense =
-        chains.iter().zip(&medians).filter(|(chain, _)| is_dense(chain)).map(|(_, ms)| *ms).fold(f64::INFINITY, f64::min);
-    let formats = chains.iter().zip(&times).zip(&medians).map(|((chain, times), &median_ms)| {
-        let footprint = chain[0].footprint();
+
+    /// Times every format in turns on the current pool, for about `seconds`.
+    ///
+    /// # Errors
+    /// None that the matrices of one case can cause.
+    pub fn measure(&self, tokens: usize, seconds: f64) -> Result<Report> {
+        let chains: Vec<Vec<_>> = self.forms.iter().map(|form| form.chain.iter().map(|matrix| &**matrix).collect()).collect();
+        let times = race(&chains, tokens, Race { rounds: 5, at_least: Duration::from_secs_f64(seconds) })?;
+        let medians: Vec<f64> = times.iter().map(|times| times[times.len() / 2]).collect();
+        let dense = self.forms.iter().zip(&medians).filter_map(|(form, median)| form.is_dense.then_some(*median));
+        let best_dense = dense.fold(f64::INFINITY, f64::min);
+        let formats = self.forms.iter().zip(&times).map(|(form, times)| self.measured(form, tokens, times, best_dense)).collect();
+        Ok(Report {
+            case: self.case.clone(),
+            tokens,
+            threads: rayon::current_num_threads(),
+            tier: Cpu::this().tier,
+            formats,
+            refused: self.refused.clone(),
+        })
+    }
+
+    fn measured(&self, form: &Form, tokens: usize, times: &[f64], best_dense: f64) -> Measured {
+        let Case { rows, cols, .. } = self.case;
+        let (matrix, median_ms) = (&form.chain[0], times[times.len() / 2]);
         let per_ms = |amount: usize| amount as f64 / median_ms / 1e6;
-        let activations = case.tokens * (case.rows + case.cols) * size_of::<f32>();
+        let footprint = matrix.footprint();
         Measured {
-            format: chain[0].word().into(),
+            format: matrix.word().into(),
             median_ms,
             min_ms: times[0],
             max_ms: times[times.len() - 1],
-            effective_gflops: per_ms(2 * case.rows * case.cols * case.tokens),
-            kept_gflops: per_ms(2 * matrices[0].mask().kept() * case.tokens),
-            gbps: per_ms(footprint.bytes() + activations),
+            effective_gflops: per_ms(2 * rows * cols * tokens),
+            kept_gflops: per_ms(2 * matrix.mask().kept() * tokens),
+            gbps: per_ms(footprint.bytes() + tokens * (rows + cols) * size_of::<f32>()),
             times_best_dense: best_dense / median_ms,
             footprint,
         }
-    });
-    Ok(Report {
-        case: case.clone(),
-        threads: rayon::current_num_threads(),
-        tier: target.tier,
-        formats: formats.collect(),
-        refused,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -118,11 +142,11 @@ mod tests {
 
     #[test]
     fn every_format_is_measured_or_refuses() {
-        let case = Case { rows: 30, cols: 40, tokens: 5, sparsity: 0.75, chain: 2 };
-        let report = measure(&case, 0.0).unwrap();
+        let prepared = Prepared::new(Case { rows: 30, cols: 40, sparsity: 0.75, chain: 2 }).unwrap();
+        let report = prepared.measure(5, 0.0).unwrap();
         assert_eq!(report.formats.len() + report.refused.len(), FORMATS.len());
         assert!(report.formats.iter().all(|format| format.min_ms <= format.median_ms && format.median_ms <= format.max_ms));
-        let best = report.formats.iter().filter(|format| format.format == "dense" || format.format == "gemm");
-        assert_eq!(best.map(|format| format.times_best_dense).fold(0.0, f64::max), 1.0);
+        let dense = report.formats.iter().filter(|format| format.format == "dense" || format.format == "gemm");
+        assert_eq!(dense.map(|format| format.times_best_dense).fold(0.0, f64::max), 1.0);
     }
 }

@@ -10,6 +10,7 @@ mod linear;
 mod mask;
 mod matrix;
 mod operands;
+#[cfg(target_arch = "x86_64")]
 mod panel;
 mod simd;
 mod testing;

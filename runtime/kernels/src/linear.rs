@@ -261,7 +261,7 @@ impl<'a> Preparation<'a> {
             let fastest = times.iter().min_by(|a, b| a.1.total_cmp(b.1)).map_or("dense", |(word, _)| word.as_str());
             return Ok(chosen(fastest, "fastest when measured", times.clone()));
         }
-        for word in rule(self.matrix.mask().sparsity(), range) {
+        for word in rule(self.options.tier, self.matrix.mask().sparsity(), range) {
             if self.form(word)? {
                 return Ok(chosen(word, "by rule, as the tuning file does not know this layer", Times::new()));
             }
@@ -273,7 +273,7 @@ impl<'a> Preparation<'a> {
         let sparsity = self.matrix.mask().sparsity();
         let mut words = Vec::new();
         for format in FORMATS {
-            if sparsity < WORTH_TRYING && !rule(0.0, TokenRange::of(tokens)).contains(&format.word()) {
+            if sparsity < WORTH_TRYING && !format.is_dense() {
                 let reason = format!("not tried: below {:.0} % sparsity, dense is faster", WORTH_TRYING * 100.0);
                 self.refused.insert(format.word().into(), reason);
             } else if self.form(format.word())? {

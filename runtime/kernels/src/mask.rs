@@ -47,7 +47,7 @@ impl Mask {
         if rows.checked_mul(per_row) != Some(words.len()) {
             return malformed(format!("{} words where [{rows}, {cols}] has {per_row} a row", words.len()));
         }
-        let stray = cols % 64 != 0 && words.chunks_exact(per_row).any(|row| row[per_row - 1] >> (cols % 64) != 0);
+        let stray = !cols.is_multiple_of(64) && words.chunks_exact(per_row).any(|row| row[per_row - 1] >> (cols % 64) != 0);
         if stray {
             return malformed(format!("a bit past column {cols} is set"));
         }

@@ -29,7 +29,6 @@ pub(crate) fn pack(tier: Tier, x: &[f32], tokens: usize, cols: usize, panels: &m
 
 /// Packs up to `lanes` tokens.
 fn pack_tile(tier: Tier, x: &[f32], cols: usize, panel: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
     if tier == Tier::Avx512 && tier.is_available() {
         // SAFETY: the features were just checked; the lengths are `pack`'s.
         return unsafe { avx512::pack_tile(x, cols, panel) };
@@ -43,7 +42,6 @@ fn pack_tile(tier: Tier, x: &[f32], cols: usize, panel: &mut [f32]) {
 
 /// Writes `sums: [rows, lanes]` of one tile to the results of its `tokens`.
 pub(crate) fn unpack(tier: Tier, sums: &[f32], rows: Range<usize>, tokens: Range<usize>, output: &mut OutputRows) {
-    #[cfg(target_arch = "x86_64")]
     if tier == Tier::Avx512 && tier.is_available() {
         // SAFETY: the features were just checked.
         return unsafe { avx512::unpack(sums, rows, tokens, output) };
@@ -56,7 +54,6 @@ pub(crate) fn unpack(tier: Tier, sums: &[f32], rows: Range<usize>, tokens: Range
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::*;
     use std::ops::Range;

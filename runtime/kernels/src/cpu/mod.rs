@@ -145,7 +145,7 @@ fn model() -> String {
         return "x86-64".into();
     }
     let name: Vec<u8> = (0x8000_0002..=0x8000_0004)
-        .map(|leaf| __cpuid(leaf))
+        .map(__cpuid)
         .flat_map(|part| [part.eax, part.ebx, part.ecx, part.edx])
         .flat_map(u32::to_le_bytes)
         .take_while(|byte| *byte != 0)

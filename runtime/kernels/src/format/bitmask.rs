@@ -185,14 +185,17 @@ impl Streams<'_> {
         }
         #[cfg(target_arch = "x86_64")]
         if tier > Tier::Portable && tier.is_available() {
-            // SAFETY: the line above checked the features.
-            return match (tier == Tier::Avx512, tokens) {
-                (true, 1) => unsafe { x86::avx512::<1>(self, sums) },
-                (true, 2) => unsafe { x86::avx512::<2>(self, sums) },
-                (true, 3) => unsafe { x86::avx512::<3>(self, sums) },
-                (true, _) => unsafe { x86::avx512::<TOKENS>(self, sums) },
-                (false, _) => unsafe { x86::avx2(self, tokens, sums) },
-            };
+            // SAFETY: the line above checked the features; `x` holds `tokens` tokens.
+            unsafe {
+                match (tier, tokens) {
+                    (Tier::Avx512, 1) => x86::avx512::<1>(self, sums),
+                    (Tier::Avx512, 2) => x86::avx512::<2>(self, sums),
+                    (Tier::Avx512, 3) => x86::avx512::<3>(self, sums),
+                    (Tier::Avx512, _) => x86::avx512::<TOKENS>(self, sums),
+                    _ => x86::avx2(self, tokens, sums),
+                }
+            }
+            return;
         }
         let _ = tier;
         let stride = self.x.len() / tokens;
@@ -225,30 +228,37 @@ mod x86 {
     /// AVX-512 F; `x` holds `COUNT` tokens.
     #[target_feature(enable = "avx512f,avx512vl,popcnt")]
     pub(super) unsafe fn avx512<const COUNT: usize>(streams: &Streams, sums: &mut Sums) {
-        let stride = streams.x.len() / COUNT;
+        let words = streams.x.len() / COUNT / WORD;
+        let mut values = streams.rows.each_ref().map(|row| row.values.as_ptr());
         let mut lanes = [[_mm512_setzero_ps(); ROWS]; COUNT];
-        let mut used = [0; ROWS];
-        for word in 0..stride / WORD {
+        for word in 0..words {
             let bits: [u64; ROWS] = std::array::from_fn(|row| streams.rows[row].words.get(word).copied().unwrap_or_default());
-            for quarter in 0..WORD / 16 {
-                let col = word * WORD + quarter * 16;
-                // SAFETY: `col + 16 <= stride`, and there are `COUNT` tokens of `stride` activations.
-                let x: [__m512; COUNT] =
-                    std::array::from_fn(|token| unsafe { _mm512_loadu_ps(streams.x.as_ptr().add(token * stride + col)) });
-                for row in 0..ROWS {
-                    let before = (bits[row] & ((1u64 << (quarter * 16)) - 1)).count_ones() as usize;
-                    let mask = (bits[row] >> (quarter * 16)) as __mmask16;
-                    // SAFETY: fewer values are used than the words before have bits; a vector from there ends inside the padding.
-                    // An absent row has no bits, and the values of whichever row comes last are followed by padding too.
-                    let kept = unsafe { _mm512_loadu_ps(streams.rows[row].values.as_ptr().add(used[row] + before)) };
-                    let weights = _mm512_maskz_expand_ps(mask, kept);
-                    for token in 0..COUNT {
-                        lanes[token][row] = _mm512_fmadd_ps(weights, x[token], lanes[token][row]);
+            // The quarters are written out so that sums stay in registers.
+            macro_rules! quarter {
+                ($quarter:literal) => {
+                    // SAFETY: a quarter of a word of activations, for each of `COUNT` tokens of `words` words.
+                    let x: [__m512; COUNT] = std::array::from_fn(|token| unsafe {
+                        _mm512_loadu_ps(streams.x.as_ptr().add((token * words + word) * WORD + $quarter * 16))
+                    });
+                    for row in 0..ROWS {
+                        let before = (bits[row] & ((1u64 << ($quarter * 16)) - 1)).count_ones() as usize;
+                        // SAFETY: fewer values are used than the words so far have bits; a vector from there ends inside of the
+                        // padding, which the values of an absent row have too.
+                        let kept = unsafe { _mm512_loadu_ps(values[row].add(before)) };
+                        let weights = _mm512_maskz_expand_ps((bits[row] >> ($quarter * 16)) as __mmask16, kept);
+                        for token in 0..COUNT {
+                            lanes[token][row] = _mm512_fmadd_ps(weights, x[token], lanes[token][row]);
+                        }
                     }
-                }
+                };
             }
+            quarter!(0);
+            quarter!(1);
+            quarter!(2);
+            quarter!(3);
             for row in 0..ROWS {
-                used[row] += bits[row].count_ones() as usize;
+                // SAFETY: as many values as the word has bits.
+                values[row] = unsafe { values[row].add(bits[row].count_ones() as usize) };
             }
         }
         for (sums, lanes) in sums.iter_mut().zip(lanes) {

@@ -35,6 +35,10 @@ impl Format for Dense {
         "every weight stored, packed in panels of two vectors"
     }
 
+    fn is_dense(&self) -> bool {
+        true
+    }
+
     fn compress(&self, matrix: &SparseMatrix, bias: &[f32], target: &Target) -> Result<Box<dyn Compressed>> {
         expect_length("biases", bias.len(), matrix.rows())?;
         let width = VECTORS * target.tier.lanes();

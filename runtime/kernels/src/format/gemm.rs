@@ -20,6 +20,10 @@ impl Format for Gemm {
         "every weight stored row by row, multiplied by the gemm crate"
     }
 
+    fn is_dense(&self) -> bool {
+        true
+    }
+
     fn compress(&self, matrix: &SparseMatrix, bias: &[f32], _target: &Target) -> Result<Box<dyn Compressed>> {
         expect_length("biases", bias.len(), matrix.rows())?;
         Ok(Box::new(RowMajor { mask: matrix.mask().clone(), weights: matrix.weights().to_vec(), bias: bias.to_vec() }))

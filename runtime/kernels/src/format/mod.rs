@@ -7,6 +7,7 @@
 pub mod bitmask;
 pub mod dense;
 pub mod gemm;
+#[cfg(target_arch = "x86_64")]
 pub mod rowblock;
 
 use crate::error::{Result, expect_length};
@@ -14,7 +15,13 @@ use crate::jit::CodeBudget;
 use crate::{KernelError, Mask, Operands, SparseMatrix, Tier};
 
 /// Every format, in the order of explanations.
-pub const FORMATS: &[&dyn Format] = &[&dense::Dense, &gemm::Gemm, &bitmask::Bitmask, &rowblock::RowBlock];
+pub const FORMATS: &[&dyn Format] = &[
+    &dense::Dense,
+    &gemm::Gemm,
+    &bitmask::Bitmask,
+    #[cfg(target_arch = "x86_64")]
+    &rowblock::RowBlock,
+];
 
 /// The format called `word`.
 ///
@@ -34,6 +41,11 @@ pub trait Format: Sync {
 
     /// What it is, in one sentence.
     fn about(&self) -> &'static str;
+
+    /// Whether its products take the same time whatever the mask.
+    fn is_dense(&self) -> bool {
+        false
+    }
 
     /// Stores `matrix`, and makes whatever code it needs. `bias: [rows]` is added to every token's results.
     ///

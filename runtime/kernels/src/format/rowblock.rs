@@ -18,8 +18,9 @@ use crate::panel;
 use crate::testing::{first_difference, random_values};
 use crate::{KernelError, Mask, SparseMatrix};
 
-/// Tokens packed at a time: bounds the memory of panels.
-const TOKENS_AT_ONCE: usize = 2048;
+/// Tokens packed at a time, so that the panel of one function and the results of all fit the caches: 1,500 tokens in one go take
+/// longer than in parts, although the code is then read again for every part.
+const TOKENS_AT_ONCE: usize = 384;
 
 /// Tiles over which the prefetch of the next function is spread.
 const PREFETCH_TILES: usize = 4;

@@ -1,5 +1,7 @@
 //! How much machine code a model may have: code is larger than the weights it replaces, so somebody has to say stop.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only machine code takes from a budget"))]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -2,11 +2,17 @@
 
 use iced_x86::{Code as Op, Decoder, DecoderOptions, Encoder, Instruction, MemoryOperand, Register};
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::block::{Block, Cut};
+use super::compile::{accumulators, compile, estimate_bytes, extents};
 use super::emit::{Emitter, target};
+use super::memory::Code;
 use super::verify::{Extents, verify};
 use super::widen::{Width, widen};
-use super::*;
+use crate::format::{Progress, Target};
 use crate::testing::{first_difference, random_matrix, random_values};
+use crate::{CodeBudget, Tier};
 
 const WIDTHS: [(Tier, Width); 2] = [(Tier::Avx2, Width::Ymm), (Tier::Avx512, Width::Zmm)];
 

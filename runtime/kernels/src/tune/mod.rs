@@ -156,10 +156,10 @@ impl Tuning {
 }
 
 /// Formats worth trying without a measurement, best first: what the regimes of `docs/kernels.md` predict.
-pub(crate) fn rule(sparsity: f64, range: TokenRange) -> &'static [&'static str] {
+pub(crate) fn rule(tier: Tier, sparsity: f64, range: TokenRange) -> &'static [&'static str] {
     match range.first {
         0..5 if sparsity >= 0.4 => &["bitmask", "dense"],
-        16.. if sparsity >= 0.4 => &["rowblock", "dense"],
+        16.. if sparsity >= 0.4 && tier > Tier::Portable => &["rowblock", "dense"],
         _ => &["dense"],
     }
 }
