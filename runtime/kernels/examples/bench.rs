@@ -92,7 +92,7 @@ fn print(report: &Report) {
         "\n{}x{}, {} tokens, {:.0} % sparse, chain of {}",
         case.rows,
         case.cols,
-        case.tokens,
+        report.tokens,
         case.sparsity * 100.0,
         case.chain
     );

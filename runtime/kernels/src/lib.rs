@@ -1,4 +1,4 @@
-//! Sparse matrix formats, number formats, this CPU, and the machine code made for a mask.
+#![doc = include_str!("../README.md")]
 
 pub mod bench;
 mod buffer;
