@@ -7,7 +7,7 @@ mod decode;
 mod log_mel;
 mod resample;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use log_mel::LogMel;
 pub use resample::resample;
@@ -69,31 +69,47 @@ pub fn read(path: &Path, sample_rate: u32, limit_seconds: u32) -> Result<Vec<f32
         }
     }
     if is_silent(&samples) {
-        return Err(Fault::input("there is only silence in this recording")
-            .at(path)
-            .help("record it again, or take it out of the manifest"));
+        return Err(silence(path));
     }
     Ok(samples)
 }
 
+fn silence(path: &Path) -> Fault {
+    Fault::input("there is only silence in this recording").at(path).help("record it again, or leave it out")
+}
+
 /// A recording of any length in consecutive windows of the same number of samples, the last one shorter; memory holds one window.
+/// Windows without a sound are left out, for a model that is given silence makes words up.
 pub struct Windows {
+    path: PathBuf,
     reader: Reader,
     window_samples: usize,
     ahead: Vec<f32>,
     more: bool,
+    heard: bool,
 }
 
 impl Windows {
     /// Opens `path`; windows of `window_samples` at `sample_rate`.
     ///
     /// # Errors
-    /// A file that is missing, of an unknown format or empty. What is wrong further in is said by the iterator, which then ends.
+    /// A file that is missing, of an unknown format or empty. What is wrong further in is said by the iterator, which then ends; so
+    /// is silence from the first window to the last.
     pub fn open(path: &Path, sample_rate: u32, window_samples: usize) -> Result<Self> {
         if window_samples == 0 {
             return Err(Fault::internal("a window of no samples"));
         }
-        Ok(Self { reader: Reader::open(path, sample_rate)?, window_samples, ahead: Vec::new(), more: true })
+        let reader = Reader::open(path, sample_rate)?;
+        Ok(Self { path: path.to_owned(), reader, window_samples, ahead: Vec::new(), more: true, heard: false })
+    }
+
+    /// The next window, silent or not; empty at the end.
+    fn window(&mut self) -> Result<Vec<f32>> {
+        while self.more && self.ahead.len() < self.window_samples {
+            self.more = self.reader.append_to(&mut self.ahead)?;
+        }
+        let samples = self.window_samples.min(self.ahead.len());
+        Ok(self.ahead.drain(..samples).collect())
     }
 }
 
@@ -101,18 +117,25 @@ impl Iterator for Windows {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.more && self.ahead.len() < self.window_samples {
-            match self.reader.append_to(&mut self.ahead) {
-                Ok(more) => self.more = more,
+        loop {
+            match self.window() {
+                Ok(window) if window.is_empty() => {
+                    // Once is enough.
+                    let heard = std::mem::replace(&mut self.heard, true);
+                    return (!heard).then(|| Err(silence(&self.path)));
+                }
+                Ok(window) if is_silent(&window) => {}
+                Ok(window) => {
+                    self.heard = true;
+                    return Some(Ok(window));
+                }
                 Err(fault) => {
-                    self.more = false;
+                    (self.more, self.heard) = (false, true);
                     self.ahead.clear();
                     return Some(Err(fault));
                 }
             }
         }
-        let window = self.window_samples.min(self.ahead.len());
-        (window > 0).then(|| Ok(self.ahead.drain(..window).collect()))
     }
 }
 

@@ -185,6 +185,24 @@ fn an_hour_is_no_utterance_but_can_be_heard_in_windows() {
 }
 
 #[test]
+fn silent_windows_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pause.wav");
+    let lengths = |samples: &[i16]| {
+        let data: Vec<u8> = samples.iter().flat_map(|x| x.to_le_bytes()).collect();
+        std::fs::write(&path, wav(1, 16, 1000, data.len() as u32, &data)).unwrap();
+        Windows::open(&path, 1000, 100).unwrap().map(|window| window.map(|window| window.len())).collect::<Vec<_>>()
+    };
+    let mut samples = vec![0; 250];
+    samples[249] = 1000;
+    let windows: Vec<usize> = lengths(&samples).into_iter().map(|window| window.unwrap()).collect();
+    assert_eq!(windows, [50]);
+    let silent = lengths(&[0; 250]);
+    assert_eq!(silent.len(), 1);
+    assert!(silent[0].as_ref().unwrap_err().message.contains("only silence"));
+}
+
+#[test]
 fn settings_that_cannot_be_are_refused() {
     let cases = [
         serde_json::json!({"feature_size": 0}),
