@@ -113,20 +113,13 @@ impl Checker<'_> {
         &mut self,
         word: &Word,
         is_segment: bool,
-        is_literal: bool,
         callee: Span,
         arguments: &'e [Argument],
     ) -> Option<Given<'e>> {
         let mut slots: Vec<Slot<'_>> = word
             .params
             .iter()
-            .enumerate()
-            .map(|(i, param)| Slot {
-                name: &param.name,
-                positional: param.positional,
-                // The two numbers of a literal are filled in by who read it.
-                required: param.presence == Presence::Required && !(is_literal && i < 2),
-            })
+            .map(|param| Slot { name: &param.name, positional: param.positional, required: param.presence == Presence::Required })
             .collect();
         let has_length = is_segment && word.find_param("for").is_none();
         if has_length {

@@ -6,8 +6,7 @@ use crate::kind::Kind;
 use crate::recipe::{Meaning, Typed, TypedArgument, WordCall};
 use crate::source::Span;
 use crate::suggest::{did_you_mean, listed};
-use crate::syntax::{Argument, parse_value_at};
-use crate::unit::{Quantity, Unit};
+use crate::syntax::{Argument, Expr, Name, parse_value_at};
 use crate::vocabulary::{Literal, Presence, Role, Word};
 
 impl Checker<'_> {
@@ -16,12 +15,12 @@ impl Checker<'_> {
         !self.candidates(name, wanted, called).is_empty()
     }
 
-    /// The words called `name` that yield what is wanted. Where nothing in particular is wanted, a name with arguments is not
-    /// a word without parameters.
+    /// The words called `name` that yield what is wanted. Where nothing in particular is wanted, a name with arguments is not a
+    /// word without parameters, and a bare name not a word that needs some.
     fn candidates(&self, name: &str, wanted: &Kind, called: bool) -> Vec<usize> {
         let named = self.vocabulary.words().iter().enumerate().filter(|(_, word)| word.name == name);
         named
-            .filter(|(_, word)| yields(word, wanted) && (*wanted != Kind::Unknown || called != word.params.is_empty()))
+            .filter(|(_, word)| yields(word, wanted) && (*wanted != Kind::Unknown || can_be_written(word, called)))
             .map(|(at, _)| at)
             .collect()
     }
@@ -62,19 +61,15 @@ impl Checker<'_> {
             self.report(Diagnostic::new(Code::WrongKind, span, format!("`{text}` cannot stand here")).note(wanted.sentence()));
             return Typed::unknown(span);
         };
-        let mut typed = self.call_of(at, span, &[], span, wanted);
-        if let Meaning::Call(call) = &mut typed.meaning {
-            let params = &self.vocabulary.words()[at].params;
-            for (param, end) in params.iter().zip([ends.0, ends.1]) {
-                let value = Typed::new(span, Kind::Integer, Meaning::Quantity(Quantity::new(f64::from(end), Unit::One)));
-                let bounds = param.range.as_ref().and_then(|range| bounds_of(range, &param.kind));
-                call.arguments.retain(|argument| argument.name != param.name);
-                call.arguments.push(TypedArgument { name: param.name.clone(), kind: Kind::Integer, value, bounds });
-            }
-            let place = |name: &str| params.iter().position(|param| param.name == name);
-            call.arguments.sort_by_key(|argument| place(&argument.name));
-        }
-        typed
+        let params = self.vocabulary.words()[at].params.iter();
+        let arguments: Vec<Argument> = params
+            .zip([ends.0, ends.1])
+            .map(|(param, end)| Argument {
+                label: Some(Name { text: param.name.clone(), span }),
+                value: Expr::number(span, f64::from(end)),
+            })
+            .collect();
+        self.call_of(at, span, &arguments, span, wanted)
     }
 
     fn call_of(&mut self, at: usize, callee: Span, arguments: &[Argument], span: Span, wanted: Wanted<'_>) -> Typed {
@@ -87,8 +82,7 @@ impl Checker<'_> {
             );
         }
         let is_segment = matches!(word.kind, Kind::Schedule(_));
-        let is_literal = word.literal.is_some() && callee == span && arguments.is_empty();
-        let Some((mut given, length)) = self.given(word, is_segment, is_literal, callee, arguments) else {
+        let Some((mut given, length)) = self.given(word, is_segment, callee, arguments) else {
             return Typed::unknown(span);
         };
         let wanted_element = wanted.kind.element();
@@ -130,7 +124,7 @@ impl Checker<'_> {
     }
 
     /// `for:` of a segment: a share of the stage or a duration.
-    fn length(&mut self, length: &crate::syntax::Expr) -> Typed {
+    fn length(&mut self, length: &Expr) -> Typed {
         let typed = self.expr(length, Wanted::ANYTHING);
         if !matches!(typed.kind, Kind::Ratio | Kind::Duration | Kind::Time | Kind::Unknown) {
             let message = format!("`for` takes a share of the stage or a duration, this is {}", typed.kind);
@@ -179,6 +173,11 @@ impl Checker<'_> {
         let diagnostic = Diagnostic::new(Code::UnknownWord, span, format!("{kind} is called `{name}`")).maybe_help(help);
         diagnostic.note(format!("words that fit: {}", listed(words())))
     }
+}
+
+/// Whether a word can be written with arguments, if `called`, or else without.
+fn can_be_written(word: &Word, called: bool) -> bool {
+    if called { !word.params.is_empty() } else { word.params.iter().all(|param| param.presence != Presence::Required) }
 }
 
 /// A stage yields what a method is.

@@ -12,6 +12,9 @@ use crate::value::{Duration, Value};
 /// The largest number of rows, tokens, bytes and the like that a float holds exactly.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
+/// Values that lie outside their bounds by a smaller share are inside.
+const BOUND_TOLERANCE: f64 = 1e-12;
+
 impl<'r> Linker<'r> {
     /// The number that an expression comes to.
     pub(super) fn quantity(&mut self, expr: &'r Typed, frame: FrameId, context: Context<'_>) -> Option<Quantity> {
@@ -124,10 +127,13 @@ impl<'r> Linker<'r> {
             return Some(());
         }
         let base = |quantity: &Quantity| quantity.unit.to_base(quantity.amount);
-        if (base(least)..=base(most)).contains(&base(&quantity)) {
+        // Values inside a schedule went through their base unit and back, so the last digit may be another one.
+        let slack = BOUND_TOLERANCE * base(least).abs().max(base(most).abs());
+        let (low, high) = (base(least) - slack, base(most) + slack);
+        if (low..=high).contains(&base(&quantity)) {
             return Some(());
         }
-        let nearest = if base(&quantity) < base(least) { least } else { most };
+        let nearest = if base(&quantity) < low { least } else { most };
         self.report(
             Diagnostic::new(Code::OutOfRange, span, format!("`{name}` lies in {least}..{most}, this is {quantity}"))
                 .help(format!("the nearest value allowed is `{nearest}`")),

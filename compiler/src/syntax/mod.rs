@@ -199,6 +199,11 @@ impl Expr {
         (depth <= MAX_DEPTH).then_some(Self { span, node, depth })
     }
 
+    /// A number that is not written as one, such as either side of `2:4`.
+    pub(crate) fn number(span: Span, amount: f64) -> Self {
+        Self { span, node: Node::Number(amount, None), depth: 1 }
+    }
+
     /// What stands for an expression that cannot be read.
     fn error(span: Span) -> Self {
         Self { span, node: Node::Error, depth: 1 }
