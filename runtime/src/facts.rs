@@ -11,7 +11,7 @@ use sparsec_compiler::{Call, Facts, Field, Module, Refusal, StageGraph, StepRef}
 
 use crate::checkpoint::Header;
 use crate::dataset::Dataset;
-use crate::shelf::{InputPath, Item};
+use crate::shelf::{DataRef, InputPath, Item, argument};
 use crate::stage::{Data, DatasetStage, Finetune, Initialize, Load, Take};
 use crate::vocabulary::kind_name;
 use crate::{Fault, Result, model};
@@ -139,8 +139,9 @@ impl Facts for FileFacts {
             if call.word != Finetune::NAME {
                 return Ok(None);
             }
-            let finetune = Finetune::from_call(call)?;
-            Ok(self.rows(&finetune.data.0, above)?.map(|rows| finetune.steps_per_epoch(rows)))
+            let DataRef(data) = argument(call, "data")?;
+            let rows_per_step = Finetune::rows_per_step(argument(call, "batch")?, argument(call, "accumulate")?);
+            Ok(self.rows(&data, above)?.map(|rows| rows.div_ceil(rows_per_step)))
         };
         steps().map_err(refusal)
     }

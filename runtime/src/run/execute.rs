@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use blake3::{Hash, Hasher};
 use sparsec_compiler::{Call, Plan, Requirement, Step, StepId, Task};
+use sparsec_kernels::{Choice, Tuning};
 
 use super::{Event, Events, Failure, Options, Outcome, State, keys, models, scores};
 use crate::dataset::{Dataset, Rows};
+use crate::engine::Engine;
 use crate::export::Provenance;
 use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Scores};
 use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict};
@@ -35,16 +37,22 @@ pub(super) struct Run<'a> {
     scores: Vec<(StepId, Score)>,
     /// Rows that a model was scored on.
     scored: Option<Rows>,
+    /// Measured times of kernels, from earlier runs and from this one.
+    tuning: Tuning,
     /// Whether a stage ran, a score was computed or an artifact written.
     worked: bool,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(plan: &'a Plan, options: &'a Options<'a>) -> Result<Self> {
+        let state = State::open(&options.directory)?;
+        let known = state.tuning();
+        let tuning = if known.exists() { Tuning::load(&known).map_err(tuning_fault(&known))? } else { Tuning::default() };
         Ok(Self {
             plan,
             options,
-            state: State::open(&options.directory)?,
+            state,
+            tuning,
             keys: Vec::new(),
             outputs: RefCell::default(),
             records: Vec::new(),
@@ -253,7 +261,8 @@ impl<'a> Run<'a> {
         }
         let (texts, kept) = scores::kept(&path, rows.len(), || {
             let checkpoint = self.model(model.step)?;
-            scores::transcripts(&checkpoint, &*checkpoint.model()?, &rows, self.options.interrupted, events)
+            let engine = self.engine(&checkpoint)?;
+            scores::transcripts(&checkpoint, &*engine.model, &rows, self.options.interrupted, events)
         })?;
         let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
         let scores = Scores::new(metric.count(), metric.normalization(), pairs)?;
@@ -291,6 +300,9 @@ impl<'a> Run<'a> {
                 disk::write_json(&json, &report)?;
                 let html = report.to_html()?;
                 disk::write_file(&folder.join("report.html"), |file| file.write_all(html.as_bytes()))?;
+                for path in [self.state.tuning(), folder.join("tuning.json")] {
+                    self.tuning.save(&path).map_err(tuning_fault(&path))?;
+                }
                 report
             }
         };
@@ -317,9 +329,10 @@ impl<'a> Run<'a> {
         }
         events.event(Event::Note("measuring size, memory and speed"));
         models::weigh(&checkpoints, &mut records, &self.state.root().join("scratch"), self.options.peak_memory)?;
+        let engines = checkpoints.iter().map(|checkpoint| self.engine(checkpoint)).collect::<Result<Vec<_>>>()?;
         let mut notes = Vec::new();
         match &self.scored {
-            Some(rows) => models::time(&checkpoints, &mut records, rows)?,
+            Some(rows) => models::time(&checkpoints, &engines, &mut records, rows)?,
             None => notes.push("speed was not measured: no `require` names data to measure it on".to_owned()),
         }
         if checkpoints.iter().any(|checkpoint| !checkpoint.quantized.is_empty()) {
@@ -339,6 +352,11 @@ impl<'a> Run<'a> {
             exports: self.exports.clone(),
             notes,
         })
+    }
+
+    /// The model of `checkpoint` as it is scored and timed: pruned layers compiled, with the kernels that the tuning chooses.
+    fn engine(&self, checkpoint: &Checkpoint) -> Result<Engine> {
+        checkpoint.compiled(&sparsec_kernels::Options { choice: Choice::Measure(self.tuning.clone()), ..Default::default() })
     }
 
     /// The models to compare: those that a bar scores or that are exported, the first one made first.
@@ -392,6 +410,14 @@ impl Inputs for Run<'_> {
             metrics: self.scores.iter().filter(|(of, _)| *of == step).map(|(_, score)| score.clone()).collect(),
             missed_bars: missed.map(|(_, verdict)| verdict.text.clone()).collect(),
         }
+    }
+}
+
+/// The fault for a tuning file that cannot be used.
+fn tuning_fault(path: &Path) -> impl FnOnce(sparsec_kernels::KernelError) -> Fault {
+    let path = path.to_owned();
+    move |error| {
+        Fault::environment(format!("the measured times of kernels: {error}")).at(path).help("delete this file to measure again")
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::dataset::{Dataset, Rows};
+use crate::engine::Engine;
 use crate::measure::{self, Effort};
 use crate::model;
 use crate::report::ModelRecord;
@@ -60,16 +61,16 @@ pub(super) fn weigh(
 ///
 /// # Errors
 /// Sound that cannot be read.
-pub(super) fn time(models: &[Checkpoint], records: &mut [ModelRecord], rows: &Rows) -> Result<()> {
+pub(super) fn time(models: &[Checkpoint], engines: &[Engine], records: &mut [ModelRecord], rows: &Rows) -> Result<()> {
     let Some(first) = models.first() else { return Ok(()) };
     let processor = model::family(&first.config)?.processor(first)?;
     let example = processor.example(&rows.row(0, processor.sample_rate())?)?;
     let start = example.decoder.first().copied().unwrap_or_default();
     let inputs = Batch::of(&[example], processor.pad())?.inputs;
-    let built = models.iter().map(Checkpoint::model).collect::<Result<Vec<_>>>()?;
-    let built: Vec<&dyn model::Model> = built.iter().map(AsRef::as_ref).collect();
+    let built: Vec<&dyn model::Model> = engines.iter().map(|engine| &*engine.model).collect();
     let speeds = measure::speed(&built, &inputs, Effort { repeats: REPEATS, tokens: TOKENS, start })?;
-    for (record, speed) in records.iter_mut().zip(speeds) {
+    for ((record, engine), speed) in records.iter_mut().zip(engines).zip(speeds) {
+        record.kernels.clone_from(&engine.kernels);
         record.encoder_ms = Some(speed.encoder_ms);
         record.decode_tokens_per_second = Some(speed.decode_tokens_per_second);
     }

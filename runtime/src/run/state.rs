@@ -6,7 +6,8 @@
 //! .sparsec/work/<key>.safetensors  where an unfinished stage goes on
 //! .sparsec/scores/<key>.json       what a model said to every row of a data set
 //! .sparsec/exports/<key>.json      the content of an artifact as it was written
-//! .sparsec/reports/<key>/          report.json and report.html of a finished run
+//! .sparsec/reports/<key>/          report.json, report.html and the frozen tuning.json of a finished run
+//! .sparsec/tuning.json             measured times of kernels: what is known is not measured again, so that choices stay
 //! ```
 //!
 //! A key is the meaning of a step: its fingerprint, the content of every file that it reads, and the keys of the steps above it.
@@ -66,6 +67,11 @@ impl State {
     /// The file of a score.
     pub fn score(&self, key: &blake3::Hash) -> PathBuf {
         self.root.join("scores").join(format!("{}.json", key.to_hex()))
+    }
+
+    /// The file of measured kernel times, which decide what runs in a pruned layer.
+    pub fn tuning(&self) -> PathBuf {
+        self.root.join("tuning.json")
     }
 
     /// The file that says what was exported.

@@ -99,13 +99,13 @@ impl PruningPlan for Gradual {
 }
 
 impl Finetune {
-    /// Optimizer steps of one pass over `rows` rows; the last one may see fewer rows.
-    pub fn steps_per_epoch(&self, rows: u64) -> u64 {
-        rows.div_ceil((self.batch.0 * self.accumulate as u64).max(1)).max(1)
+    /// Rows that one optimizer step learns from; the last step of an epoch may see fewer.
+    pub fn rows_per_step(batch: Rows, accumulate: usize) -> u64 {
+        (batch.0 * accumulate as u64).max(1)
     }
 
     fn settings(&self, rows: u64) -> Result<Settings> {
-        let steps_per_epoch = self.steps_per_epoch(rows);
+        let steps_per_epoch = rows.div_ceil(Self::rows_per_step(self.batch, self.accumulate)).max(1);
         let epoch = StageLength { steps: steps_per_epoch, steps_per_epoch };
         let steps = epoch.steps_of(Span::of(self.r#for.0)?).filter(|&steps| steps > 0);
         let steps = steps.ok_or_else(|| Fault::input(format!("training for {} is no step at all", self.r#for.0)))?;

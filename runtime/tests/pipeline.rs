@@ -1,0 +1,282 @@
+//! The whole way from a recipe to an artifact, on a tiny random Whisper and a few tones, in seconds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sparsec_compiler::{Color, Compilation, SourceSet, compile};
+use sparsec_runtime::facts::{FileFacts, Files};
+use sparsec_runtime::report::Bar;
+use sparsec_runtime::run::{Event, Events, Failure, Options, Outcome, Silent, execute};
+use sparsec_runtime::vocabulary::vocabulary;
+use sparsec_runtime::{Checkpoint, FaultKind};
+
+/// A recipe with every stage; `{…}` are filled in by the tests.
+const RECIPE: &str = r#"
+edition 2026
+dense  = load("model", family: whisper)
+speech = dataset(jsonl("manifest.jsonl"), split: [train: 50%, test: 50%], seed: 17)
+prunable = linear in (encoder | decoder) except output_head      expect >= 8
+pruned = prune(dense, layers: prunable, method: {method}, calibration: take(speech.train, 2 rows), sparsity: {sparsity})
+healed = finetune(pruned,
+  teacher: dense, data: speech.train, loss: 0.5 * task + squarehead + linear(0 to 1) * kl(temperature: 2),
+  optimizer: adamw(rate: linear(0 to 1e-3, for: 2 steps) then cosine(1e-3 to 0)),
+  batch: 2 rows, clip: 1.0, for: 6 steps, augment: [specaugment, shift(frames: 3)], seed: 3,
+)
+int8 = quantize(healed, layers: prunable, scheme: w8a8(activations: dynamic), method: rtn)
+require wer(int8, speech.test) <= wer(dense, speech.test) + {margin} points
+export(int8, to: "out/tiny", format: safetensors)
+"#;
+
+/// A working directory with a model, sounds and a recipe.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let nano = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/models/whisper-nano");
+        let model = folder.path().join("model");
+        fs::create_dir(&model).unwrap();
+        for entry in fs::read_dir(nano).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                fs::copy(&path, model.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        let mut config: serde_json::Value = serde_json::from_slice(&fs::read(model.join("config.json")).unwrap()).unwrap();
+        for (key, value) in
+            [("d_model", 16), ("encoder_ffn_dim", 32), ("decoder_ffn_dim", 32), ("encoder_layers", 1), ("decoder_layers", 1)]
+        {
+            config[key] = value.into();
+        }
+        for key in ["encoder_attention_heads", "decoder_attention_heads"] {
+            config[key] = 2.into();
+        }
+        fs::write(model.join("config.json"), config.to_string()).unwrap();
+        Checkpoint::initialize(&model, 5).unwrap().write_into(&model).unwrap();
+
+        let texts = ["one", "two three", "four", "five six", "seven", "eight", "nine ten", "eleven"];
+        let mut manifest = String::new();
+        for (index, text) in texts.iter().enumerate() {
+            let name = format!("{index}.wav");
+            fs::write(folder.path().join(&name), tone(220.0 + 60.0 * index as f32)).unwrap();
+            manifest += &format!("{}\n", serde_json::json!({"audio": name, "text": text}));
+        }
+        fs::write(folder.path().join("manifest.jsonl"), manifest).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn compile(&self, recipe: &str) -> Compilation {
+        let path = self.path().join("tiny.sq");
+        let facts = FileFacts::new(Files::of(&path, false));
+        let sources = SourceSet::new("tiny.sq", recipe);
+        let compilation = compile(sources, vocabulary(), &facts, &sparsec_compiler::Options::default());
+        assert!(!compilation.has_errors(), "{}", compilation.rendered(Color::Off));
+        compilation
+    }
+
+    fn run(&self, recipe: &str, change: impl FnOnce(&mut Options<'_>), events: &mut dyn Events) -> Result<Outcome, Failure> {
+        let compilation = self.compile(recipe);
+        let interrupted = AtomicBool::new(false);
+        let mut options = Options {
+            sources: &compilation.sources,
+            files: Files::of(&self.path().join("tiny.sq"), false),
+            directory: self.path().join("work"),
+            anywhere: false,
+            fresh: false,
+            despite_bars: false,
+            interrupted: &interrupted,
+            peak_memory: &|_| None,
+        };
+        change(&mut options);
+        execute(&compilation.plan, &options, events)
+    }
+
+    fn artifact(&self) -> PathBuf {
+        self.path().join("work/out/tiny")
+    }
+
+    /// Every file of the artifact.
+    fn artifact_bytes(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let entries = fs::read_dir(self.artifact()).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| (path.file_name().unwrap().into(), fs::read(path).unwrap())).collect()
+    }
+}
+
+/// Half a second of a tone, 16 kHz, 16 bits, as a WAV file.
+fn tone(hertz: f32) -> Vec<u8> {
+    let samples: Vec<i16> =
+        (0..8000).map(|at| ((at as f32 * hertz * std::f32::consts::TAU / 16000.0).sin() * 12000.0) as i16).collect();
+    let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + data.len() as u32).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16u32.to_le_bytes());
+    file.extend([1u16, 1].iter().flat_map(|value| value.to_le_bytes()));
+    file.extend([16000u32, 32000].iter().flat_map(|value| value.to_le_bytes()));
+    file.extend([2u16, 16].iter().flat_map(|value| value.to_le_bytes()));
+    file.extend(b"data");
+    file.extend((data.len() as u32).to_le_bytes());
+    file.extend(data);
+    file
+}
+
+fn recipe(method: &str, sparsity: &str, margin: &str) -> String {
+    RECIPE.replace("{method}", method).replace("{sparsity}", sparsity).replace("{margin}", margin)
+}
+
+#[test]
+fn a_recipe_becomes_an_artifact_and_a_report_and_then_there_is_nothing_to_do() {
+    let place = Place::new();
+    let text = recipe("sparsegpt", "75%", "900");
+    let mut seen = Vec::new();
+    let mut listen = |event: Event<'_>| {
+        if let Event::Done { record, .. } = event {
+            seen.push((record.name.clone(), record.reused));
+        }
+    };
+    let outcome = place.run(&text, |_| {}, &mut listen).unwrap();
+    assert!(!outcome.nothing_to_do && !outcome.is_bar_missed());
+    let names: Vec<&str> = seen.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(["dense", "speech", "pruned", "healed", "int8"].iter().all(|name| names.contains(name)), "{names:?}");
+
+    let report = &outcome.report;
+    let models: Vec<&str> = report.models.iter().map(|model| model.name.as_str()).collect();
+    assert_eq!(models, ["dense", "int8"]);
+    assert!(report.models[0].sparsity == 0.0 && (report.models[1].sparsity - 0.75).abs() < 0.01);
+    assert!(report.models[1].bytes_on_disk > 0 && report.models.iter().all(|model| model.encoder_ms.is_some()));
+    assert_eq!(report.models[1].scores[0].data, "speech.test");
+    assert_eq!(report.requires[0].text, "wer(int8, speech.test) <= wer(dense, speech.test) + 900 points");
+    let healed = report.stages.iter().find(|stage| stage.name == "healed").unwrap();
+    let curves: Vec<&str> = healed.losses.iter().map(|curve| curve.name.as_str()).collect();
+    assert_eq!(curves, ["kl", "squarehead", "task", "total"]);
+    assert_eq!(healed.losses[0].points.len(), 6);
+    assert!(outcome.files.iter().all(|file| file.is_file()));
+
+    let artifact = Checkpoint::read(&place.artifact()).unwrap();
+    assert!(artifact.quantized.len() >= 8 && artifact.masks.len() == artifact.quantized.len());
+
+    let commented = format!("// a remark\n{text}");
+    let again = place.run(&commented, |_| {}, &mut Silent).unwrap();
+    assert!(again.nothing_to_do);
+    assert_eq!(again.report.stages.len(), report.stages.len());
+
+    fs::remove_file(place.artifact().join("config.json")).unwrap();
+    let mended = place.run(&text, |_| {}, &mut Silent).unwrap();
+    assert!(!mended.nothing_to_do && place.artifact().join("config.json").is_file());
+    let reused: Vec<&str> = mended.report.stages.iter().filter(|stage| stage.reused).map(|stage| stage.name.as_str()).collect();
+    assert!(["pruned", "healed", "int8"].iter().all(|name| reused.contains(name)), "{reused:?}");
+}
+
+#[test]
+fn an_interrupted_training_goes_on_to_the_same_bits() {
+    let text = recipe("magnitude(scope: global)", "60%", "900");
+    let (straight, stopped) = (Place::new(), Place::new());
+    straight.run(&text, |_| {}, &mut Silent).unwrap();
+
+    let flag = AtomicBool::new(false);
+    for stop_at in [2, 5] {
+        flag.store(false, Ordering::SeqCst);
+        let mut listen = |event: Event<'_>| {
+            if matches!(event, Event::Losses { step, .. } if step == stop_at) {
+                flag.store(true, Ordering::SeqCst);
+            }
+        };
+        let compilation = stopped.compile(&text);
+        let options = Options {
+            sources: &compilation.sources,
+            files: Files::of(&stopped.path().join("tiny.sq"), false),
+            directory: stopped.path().join("work"),
+            anywhere: false,
+            fresh: false,
+            despite_bars: false,
+            interrupted: &flag,
+            peak_memory: &|_| None,
+        };
+        let failure = execute(&compilation.plan, &options, &mut listen).unwrap_err();
+        assert_eq!(failure.fault.kind, FaultKind::Interrupted, "{}", failure.fault);
+        assert!(failure.span.is_some());
+        assert!(!stopped.artifact().exists());
+    }
+    let mut steps = Vec::new();
+    let mut listen = |event: Event<'_>| {
+        if let Event::Losses { step, .. } = event {
+            steps.push(step);
+        }
+    };
+    let outcome = stopped.run(&text, |_| {}, &mut listen).unwrap();
+    assert_eq!(steps, [6], "it goes on behind the last step that was done");
+    assert_eq!(stopped.artifact_bytes(), straight.artifact_bytes());
+    let healed = outcome.report.stages.iter().find(|stage| stage.name == "healed").unwrap();
+    assert_eq!(healed.losses[0].points.len(), 6, "losses before the interruption are kept");
+    assert!(!stopped.path().join("work/.sparsec/work").read_dir().unwrap().any(|_| true), "nothing unfinished is left");
+}
+
+#[test]
+fn a_missed_bar_holds_the_export_back_unless_told_otherwise() {
+    let place = Place::new();
+    let text = recipe("magnitude", "90%", "-5000");
+    let outcome = place.run(&text, |_| {}, &mut Silent).unwrap();
+    assert!(outcome.is_bar_missed());
+    assert_eq!(outcome.report.requires[0].outcome, Bar::Missed);
+    assert!(outcome.report.exports[0].held_back.is_some() && !place.artifact().exists());
+    let outcome = place.run(&text, |options| options.despite_bars = true, &mut Silent).unwrap();
+    assert!(outcome.is_bar_missed() && place.artifact().exists());
+    assert!(outcome.report.exports[0].held_back.is_none());
+}
+
+#[test]
+fn weights_go_little_by_little_while_a_model_learns() {
+    let place = Place::new();
+    let text = r#"
+edition 2026
+dense  = load("model")
+speech = dataset(jsonl("manifest.jsonl"))
+slow = finetune(dense,
+  teacher: dense, data: speech, loss: task, batch: 4 rows, accumulate: 2, for: 5 epochs,
+  optimizer: adamw(rate: 1e-3),
+  prune: gradual(linear in encoder, method: magnitude, sparsity: cubic(0% to 80%, for: 60%) then hold(80%), every: 2 steps),
+)
+export(slow, to: "out/tiny", format: safetensors)
+"#;
+    let outcome = place.run(text, |_| {}, &mut Silent).unwrap();
+    let model = outcome.report.models.iter().find(|model| model.name == "slow").unwrap();
+    assert!((model.sparsity - 0.8).abs() < 0.01, "{}", model.sparsity);
+    let slow = outcome.report.stages.iter().find(|stage| stage.name == "slow").unwrap();
+    let sparsity = slow.schedules.iter().find(|curve| curve.name == "sparsity").unwrap();
+    assert_eq!((sparsity.points[0].1, sparsity.points[4].1), (0.0, 0.8));
+}
+
+#[test]
+fn a_second_run_in_the_same_folder_is_refused() {
+    let place = Place::new();
+    let state = sparsec_runtime::run::State::open(&place.path().join("work")).unwrap();
+    let failure = place.run(&recipe("magnitude", "50%", "900"), |_| {}, &mut Silent).unwrap_err();
+    assert_eq!(failure.fault.kind, FaultKind::Environment);
+    drop(state);
+}
+
+#[test]
+fn a_stage_without_effect_and_a_rate_that_is_too_high_are_faults() {
+    let place = Place::new();
+    let dense = "edition 2026\ndense = load(\"model\")\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n";
+    let tune = |rate: &str| {
+        format!(
+            "{dense}tuned = finetune(dense, data: speech, loss: task, optimizer: adamw(rate: {rate}), for: 12 steps)\nexport(tuned, to: \"out/tiny\", format: safetensors)\n"
+        )
+    };
+    let failure = place.run(&tune("0"), |_| {}, &mut Silent).unwrap_err();
+    assert_eq!(failure.fault.kind, FaultKind::Running);
+    assert!(failure.fault.message.contains("changed no tensor"), "{}", failure.fault);
+    let failure = place.run(&tune("1e30"), |_| {}, &mut Silent).unwrap_err();
+    assert_eq!(failure.fault.kind, FaultKind::Running);
+    assert!(failure.fault.message.contains("at step"), "{}", failure.fault);
+    assert!(!place.artifact().exists());
+}
