@@ -8,11 +8,13 @@ use std::str::FromStr;
 use sparsec_kernels::Cpu;
 use sparsec_kernels::bench::{Case, Prepared, Report};
 use sparsec_kernels::cpu::Peak;
+use sparsec_kernels::format::{FORMATS, Format, by_word};
 
 struct Arguments {
     shapes: Vec<(usize, usize)>,
     tokens: Vec<usize>,
     sparsity_percent: Vec<f64>,
+    formats: Vec<&'static dyn Format>,
     threads: usize,
     seconds: f64,
     chain_mib: usize,
@@ -26,6 +28,7 @@ impl Arguments {
             shapes: vec![(3072, 768)],
             tokens: vec![1, 8, 64, 384],
             sparsity_percent: vec![75.0],
+            formats: FORMATS.to_vec(),
             threads: 1,
             seconds: 0.5,
             chain_mib: 0,
@@ -39,12 +42,13 @@ impl Arguments {
                 "--shapes" => parsed.shapes = value()?.split(',').map(shape).collect::<Result<_, _>>()?,
                 "--tokens" => parsed.tokens = list(&value()?)?,
                 "--sparsity" => parsed.sparsity_percent = list(&value()?)?,
+                "--formats" => parsed.formats = value()?.split(',').map(by_word).collect::<Result<_, _>>()?,
                 "--threads" => parsed.threads = value()?.parse()?,
                 "--seconds" => parsed.seconds = value()?.parse()?,
                 "--chain-mib" => parsed.chain_mib = value()?.parse()?,
                 "--json" => parsed.json = true,
                 "--peak" => parsed.peak = true,
-                _ => return Err(format!("{word} is not a flag; there are --shapes, --tokens, --sparsity, --threads, --seconds, --chain-mib, --peak and --json").into()),
+                _ => return Err(format!("{word} is not a flag; there are --shapes, --tokens, --sparsity, --formats, --threads, --seconds, --chain-mib, --peak and --json").into()),
             }
         }
         Ok(parsed)
@@ -76,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for &(rows, cols) in &arguments.shapes {
         for &percent in &arguments.sparsity_percent {
             let chain = (arguments.chain_mib << 20).div_ceil(rows * cols * size_of::<f32>()).max(1);
-            let prepared = Prepared::new(Case { rows, cols, sparsity: percent / 100.0, chain })?;
+            let prepared = Prepared::new(Case { rows, cols, sparsity: percent / 100.0, chain }, &arguments.formats)?;
             for &tokens in &arguments.tokens {
                 let report = prepared.measure(tokens, arguments.seconds)?;
                 if arguments.json { println!("{}", serde_json::to_string(&report)?) } else { print(&report) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::format::{Compressed, FORMATS, Footprint, Target};
+use crate::format::{Compressed, Footprint, Format, Target};
 use crate::testing::random_matrix;
 use crate::tune::{Race, race};
 use crate::{Cpu, KernelError, Tier};
@@ -77,16 +77,16 @@ struct Form {
 }
 
 impl Prepared {
-    /// Generates the matrices and compresses them, on the current pool.
+    /// Generates the matrices and compresses them in `formats`, on the current pool.
     ///
     /// # Errors
     /// When a compiled format fails its own check.
-    pub fn new(case: Case) -> Result<Self> {
+    pub fn new(case: Case, formats: &[&dyn Format]) -> Result<Self> {
         let (target, bias) = (Target::this_cpu(), vec![0.0; case.rows]);
         let seeds = 0..case.chain.max(1) as u64;
         let matrices: Vec<_> = seeds.map(|seed| random_matrix(case.rows, case.cols, 1.0 - case.sparsity, seed)).collect();
         let (mut forms, mut refused) = (Vec::new(), Vec::new());
-        for format in FORMATS {
+        for format in formats {
             match matrices.iter().map(|matrix| format.compress(matrix, &bias, &target)).collect::<Result<_>>() {
                 Ok(chain) => forms.push(Form { is_dense: format.is_dense(), chain }),
                 Err(KernelError::Refused(reason)) => refused.push((format.word().to_string(), reason)),
@@ -139,10 +139,11 @@ impl Prepared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::FORMATS;
 
     #[test]
     fn every_format_is_measured_or_refuses() {
-        let prepared = Prepared::new(Case { rows: 30, cols: 40, sparsity: 0.75, chain: 2 }).unwrap();
+        let prepared = Prepared::new(Case { rows: 30, cols: 40, sparsity: 0.75, chain: 2 }, FORMATS).unwrap();
         let report = prepared.measure(5, 0.0).unwrap();
         assert_eq!(report.formats.len() + report.refused.len(), FORMATS.len());
         assert!(report.formats.iter().all(|format| format.min_ms <= format.median_ms && format.median_ms <= format.max_ms));

@@ -352,6 +352,20 @@ mod tests {
     }
 
     #[test]
+    fn code_past_the_budget_is_not_made_and_that_is_said() {
+        let matrix = random_matrix(40, 96, 0.25, 3);
+        let options = Options { code_budget: CodeBudget::of_bytes(100), tokens: vec![64], ..Options::default() };
+        let linear = SparseLinear::prepare(matrix.weights(), (**matrix.mask()).clone(), None, &options).unwrap();
+        assert_eq!(linear.footprint().code_bytes, 0);
+        if options.tier > Tier::Portable {
+            assert!(linear.explain().to_string().contains("no rowblock: its code would take about"), "{}", linear.explain());
+        }
+        let few_zeros = random_matrix(40, 96, 0.9, 3);
+        let linear = SparseLinear::prepare(few_zeros.weights(), (**few_zeros.mask()).clone(), None, &Options::default()).unwrap();
+        assert!(linear.explain().refused["bitmask"].contains("below 30 % sparsity"));
+    }
+
+    #[test]
     fn a_format_can_be_asked_for() {
         let linear = prepare(Choice::Always("dense")).unwrap();
         assert!(linear.explain().choices.iter().all(|choice| choice.format == "dense"));

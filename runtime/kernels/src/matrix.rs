@@ -67,8 +67,8 @@ impl SparseMatrix {
     /// # Errors
     /// When a length is not what its shape says.
     pub fn product(&self, x: &[f32], tokens: usize, bias: &[f32], y: &mut [f32]) -> Result<()> {
-        expect_length("activations", x.len(), tokens * self.cols())?;
-        expect_length("results", y.len(), tokens * self.rows())?;
+        expect_length("activations", x.len(), tokens.saturating_mul(self.cols()))?;
+        expect_length("results", y.len(), tokens.saturating_mul(self.rows()))?;
         expect_length("biases", bias.len(), self.rows())?;
         for token in 0..tokens {
             let x = &x[token * self.cols()..][..self.cols()];

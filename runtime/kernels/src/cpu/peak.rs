@@ -1,12 +1,12 @@
 //! What this CPU can reach at most: multiply-adds per second and bytes read per second, measured on the current thread pool.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::{Cpu, Tier};
 use crate::simd::{self, Kernel, Vector};
+use crate::tune::Clock;
 
 /// Measured limits of the threads of one pool together.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -35,25 +35,28 @@ impl Peak {
         let operations = (2 * ACCUMULATORS * rounds * tier.lanes() * threads) as f64;
         let memory: Vec<Vec<u64>> = (0..threads).map(|thread| vec![thread as u64 + 1; READ_BYTES / size_of::<u64>()]).collect();
         let reads = best(|| each_thread(|thread| read(&memory[thread])));
-        Self {
-            threads,
-            gflops: operations / adds.as_secs_f64() / 1e9,
-            read_gbps: (READ_BYTES * threads) as f64 / reads.as_secs_f64() / 1e9,
-        }
+        Self { threads, gflops: operations / adds / 1e9, read_gbps: (READ_BYTES * threads) as f64 / reads / 1e9 }
     }
 }
 
-fn best(run: impl Fn()) -> Duration {
-    let time = || {
-        let start = Instant::now();
+/// Seconds of the fastest of a few runs.
+fn best(run: impl Fn()) -> f64 {
+    let clock = Clock::for_pool();
+    let time = |_| {
+        let start = clock.seconds();
         run();
-        start.elapsed()
+        clock.seconds() - start
     };
-    (0..REPEATS).map(|_| time()).min().unwrap_or_default()
+    (0..REPEATS).map(time).fold(f64::INFINITY, f64::min)
 }
 
+/// Runs `work` once on every thread of the pool; with one thread, on this one, whose clock runs.
 fn each_thread(work: impl Fn(usize) -> f32 + Sync) {
-    rayon::broadcast(|context| black_box(work(context.index())));
+    if rayon::current_num_threads() == 1 {
+        black_box(work(0));
+    } else {
+        rayon::broadcast(|context| black_box(work(context.index())));
+    }
 }
 
 /// Sums in eight strands, so that the additions never wait for each other.

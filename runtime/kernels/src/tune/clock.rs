@@ -50,16 +50,18 @@ pub(crate) fn race(candidates: &[Vec<&dyn Compressed>], tokens: usize, how: Race
     Ok(times)
 }
 
-/// A clock whose differences are the time of a product.
-enum Clock {
+/// A clock whose differences are the time that work took.
+pub(crate) enum Clock {
+    /// Since this moment.
     Wall(Instant),
+    /// Processor time of the current thread.
     #[cfg(unix)]
     Thread,
 }
 
 impl Clock {
-    /// With one thread, a product runs on the thread that asks for it.
-    fn for_pool() -> Self {
+    /// The clock of the current pool: with one thread, work runs on the thread that asks for it.
+    pub(crate) fn for_pool() -> Self {
         #[cfg(unix)]
         if rayon::current_num_threads() == 1 {
             return Self::Thread;
@@ -67,7 +69,8 @@ impl Clock {
         Self::Wall(Instant::now())
     }
 
-    fn seconds(&self) -> f64 {
+    /// Seconds since some moment.
+    pub(crate) fn seconds(&self) -> f64 {
         match self {
             Self::Wall(start) => start.elapsed().as_secs_f64(),
             #[cfg(unix)]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use clock::{Race, race};
+pub(crate) use clock::{Clock, Race, race};
 
 use crate::error::Result;
 use crate::format::by_word;
