@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::matrix::{Matrix, MatrixMut, On, Onto, product};
-use super::parallel::{for_rows, rows_per_part};
+use super::matrix::{Matrix, MatrixMut, On, Onto, new_product, product};
+use super::parallel::rows_per_part;
 use super::{Values, values, vector};
 use crate::Result;
 
@@ -49,13 +49,16 @@ impl Linear {
         let (out, inputs) = weight.1.shape().dims2()?;
         let (x_values, weight) = (values(x.0, x.1)?, values(weight.0, weight.1)?);
         let rows = x.1.shape().elem_count() / inputs.max(1);
-        let mut y = vec![0.0; rows * out];
-        if let Some(bias) = bias {
-            for_rows(&mut y, out, |_, part| part.chunks_exact_mut(out).for_each(|row| row.copy_from_slice(bias)));
-        }
-        let onto = if bias.is_some() { Onto::Sum } else { Onto::Nothing };
-        let weight = Matrix::row_major(weight, out, inputs).transposed();
-        product(MatrixMut::row_major(&mut y, rows, out), onto, 1.0, Matrix::row_major(x_values, rows, inputs), weight, On::Pool);
+        let (x_values, weight) = (Matrix::row_major(x_values, rows, inputs), Matrix::row_major(weight, out, inputs).transposed());
+        let y = match bias {
+            Some(bias) => {
+                let mut y = Vec::with_capacity(rows * out);
+                (0..rows).for_each(|_| y.extend_from_slice(bias));
+                product(MatrixMut::row_major(&mut y, rows, out), Onto::Sum, 1.0, x_values, weight, On::Pool);
+                y
+            }
+            None => new_product(1.0, x_values, weight, On::Pool),
+        };
         let mut dims = x.1.dims().to_vec();
         dims.pop();
         dims.push(out);
@@ -67,25 +70,15 @@ impl Linear {
         let (out, inputs) = weight.dims2()?;
         let rows = dy.len() / out.max(1);
         let dy = Matrix::row_major(dy, rows, out);
-        let dx = if x.track_op() {
-            let mut dx = vec![0.0; rows * inputs];
-            let weight = Values::of(weight)?;
-            let into = MatrixMut::row_major(&mut dx, rows, inputs);
-            product(into, Onto::Nothing, 1.0, dy, Matrix::row_major(&weight, out, inputs), On::Pool);
-            Some(Tensor::from_vec(dx, x.shape(), x.device())?)
-        } else {
-            None
-        };
-        let dw = if weight.track_op() {
-            let mut dw = vec![0.0; out * inputs];
-            let x = Values::of(x)?;
-            let into = MatrixMut::row_major(&mut dw, out, inputs);
-            product(into, Onto::Nothing, 1.0, dy.transposed(), Matrix::row_major(&x, rows, inputs), On::Pool);
-            Some(Tensor::from_vec(dw, weight.shape(), weight.device())?)
-        } else {
-            None
-        };
-        Ok((dx, dw))
+        let dx = x.track_op().then(|| {
+            let dx = new_product(1.0, dy, Matrix::row_major(&Values::of(weight)?, out, inputs), On::Pool);
+            Tensor::from_vec(dx, x.shape(), x.device())
+        });
+        let dw = weight.track_op().then(|| {
+            let dw = new_product(1.0, dy.transposed(), Matrix::row_major(&Values::of(x)?, rows, inputs), On::Pool);
+            Tensor::from_vec(dw, weight.shape(), weight.device())
+        });
+        Ok((dx.transpose()?, dw.transpose()?))
     }
 }
 

@@ -142,6 +142,20 @@ pub(super) fn product(out: MatrixMut<'_>, onto: Onto, scale: f32, a: Matrix<'_>,
     }
 }
 
+/// `scale * a b` as new values, row-major.
+///
+/// # Panics
+/// When the shapes do not fit each other.
+pub(super) fn new_product(scale: f32, a: Matrix<'_>, b: Matrix<'_>, on: On) -> Vec<f32> {
+    let elements = a.rows * b.cols;
+    let mut values = Vec::with_capacity(elements);
+    let out = MatrixMut { start: values.as_mut_ptr(), rows: a.rows, cols: b.cols, row_stride: b.cols, lifetime: PhantomData };
+    product(out, Onto::Nothing, scale, a, b, on);
+    // SAFETY: the vector has room for all elements, and a product onto nothing writes every one without reading any.
+    unsafe { values.set_len(elements) };
+    values
+}
+
 fn check_bounds(len: usize, rows: usize, cols: usize, row_stride: usize) {
     assert!(cols <= row_stride || rows <= 1, "rows do not overlap");
     assert!(rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= len, "a view of [{rows}, {cols}] fits {len} values");
@@ -166,12 +180,14 @@ mod tests {
         let b_transposed: Vec<f32> = (0..k * n).map(|at| b[at % k * n + at / k]).collect();
         for (onto, rest) in [(Onto::Nothing, 0.0), (Onto::Sum, 1.0)] {
             let mut out = vec![1.0; m * 8];
-            let b = Matrix::row_major(&b_transposed, n, k).transposed();
-            product(MatrixMut::strided(&mut out, m, n, 8), onto, 2.0, Matrix::row_major(&a, m, k), b, On::Pool);
+            let transposed = Matrix::row_major(&b_transposed, n, k).transposed();
+            product(MatrixMut::strided(&mut out, m, n, 8), onto, 2.0, Matrix::row_major(&a, m, k), transposed, On::Pool);
             for (row, expected) in out.chunks(8).zip(expected.chunks(n)) {
                 assert!(row[..n].iter().zip(expected).all(|(got, want)| *got == 2.0 * want + rest));
                 assert!(row[n..].iter().all(|untouched| *untouched == 1.0));
             }
         }
+        let (a, b) = (Matrix::row_major(&a, m, k), Matrix::row_major(&b, k, n));
+        assert_eq!(new_product(1.0, a, b, On::Thread), expected);
     }
 }

@@ -1,5 +1,7 @@
 //! How the work of an operation is split among threads: in equal parts, decided by the sizes and the number of threads alone.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 /// Values per piece of [`piece_sums`], and the fewest that are worth a second thread.
@@ -12,12 +14,24 @@ pub(super) fn rows_per_part(rows: usize, width: usize) -> usize {
 }
 
 /// Calls `work(first_row, part)` for consecutive parts of `out`, `[rows, width]`.
-pub(super) fn for_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+pub(super) fn for_rows<T: Send>(out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     let rows = rows_per_part(out.len() / width.max(1), width);
     if out.len() <= rows * width {
         return work(0, out);
     }
     out.par_chunks_mut(rows * width).enumerate().for_each(|(part, out)| work(part * rows, out));
+}
+
+/// `len` new values; `write(first, part)` is called for consecutive parts of them.
+///
+/// # Safety
+/// `write` writes every element of its part.
+pub(super) unsafe fn written(len: usize, write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) -> Vec<f32> {
+    let mut values = Vec::with_capacity(len);
+    for_rows(&mut values.spare_capacity_mut()[..len], 1, write);
+    // SAFETY: the parts cover all elements, and the caller promises that each part was written.
+    unsafe { values.set_len(len) };
+    values
 }
 
 /// The sum of `of(piece)` over pieces of [`PIECE`] values of `0..len`, added up in order, whatever the number of threads.
