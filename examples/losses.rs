@@ -1,0 +1,88 @@
+//! Runs `recipes/whisper-losses.sq` at four sparsities with three seeds and prints the table of `docs/results.md`.
+//!
+//! ```text
+//! cargo run --release --example losses [-- NAME=VALUE …]     # such as `epochs='20 steps'`
+//! ```
+//!
+//! Finished stages are kept in `.sparsec`, so that an interrupted table goes on where it was.
+
+use sparsec_compiler::{Color, Options as Compile, SourceSet, compile};
+use sparsec_runtime::facts::{FileFacts, Files};
+use sparsec_runtime::report::{ModelRecord, Report, Verdict};
+use sparsec_runtime::run::{Options, Silent, execute};
+use sparsec_runtime::vocabulary::vocabulary;
+use sparsec_runtime::{Fault, Result};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+const RECIPE: &str = "recipes/whisper-losses.sq";
+const SPARSITIES: [&str; 4] = ["50%", "75%", "80%", "90%"];
+const SEEDS: [&str; 3] = ["1", "2", "3"];
+/// The bindings of the recipe, as they stand in the table.
+const MODELS: [&str; 4] = ["dense", "task_only", "with_kl", "with_squarehead"];
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> Result<()> {
+    sparsec_runtime::threads::set(None)?;
+    let sets = std::env::args().skip(1).filter_map(|set| set.split_once('=').map(|(name, value)| (name.into(), value.into())));
+    let more: Vec<(String, String)> = sets.collect();
+    println!("| Sparsity | Seed | dense | task | task + KL | task + SquareHead | SquareHead − task (95 %) | SquareHead − KL (95 %) |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for sparsity in SPARSITIES {
+        let mut rates = Vec::new();
+        for seed in SEEDS {
+            let sets = [("sparsity", sparsity), ("seed", seed)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let report = run(&[&sets[..], &more].concat())?;
+            let row = MODELS.map(|name| rate(&report, name));
+            let [task, kl] = [difference(report.requires.first()), difference(report.requires.get(1))];
+            println!("| {sparsity} | {seed} | {} | {task} | {kl} |", row.map(percent).join(" | "));
+            rates.push(row);
+        }
+        let means = [0, 1, 2, 3].map(|model| rates.iter().map(|row| row[model]).sum::<f64>() / rates.len() as f64);
+        println!("| {sparsity} | mean | {} | | |", means.map(percent).join(" | "));
+    }
+    Ok(())
+}
+
+/// Runs the recipe with `sets`, or reads what an earlier run of the same found.
+fn run(sets: &[(String, String)]) -> Result<Report> {
+    let path = Path::new(RECIPE);
+    let text = std::fs::read_to_string(path).map_err(|error| Fault::reading(path, &error))?;
+    let files = Files::of(path, false);
+    let options = Compile { sets: sets.to_vec(), outside_paths: false };
+    let compilation = compile(SourceSet::new(RECIPE, text), vocabulary(), &FileFacts::new(files.clone()), &options);
+    if compilation.has_errors() {
+        return Err(Fault::input(compilation.rendered(Color::Off)));
+    }
+    let options = Options {
+        sources: &compilation.sources,
+        files,
+        directory: PathBuf::from("."),
+        anywhere: false,
+        fresh: false,
+        despite_bars: false,
+        interrupted: &AtomicBool::new(false),
+        peak_memory: &|_| None,
+    };
+    Ok(execute(&compilation.plan, &options, &mut Silent).map_err(|failure| failure.fault)?.report)
+}
+
+/// The word error rate of a model on the test rows, 0 to 1.
+fn rate(report: &Report, name: &str) -> f64 {
+    let model = report.models.iter().find(|model: &&ModelRecord| model.name == name);
+    model.and_then(|model| model.score("wer", "speech.test")).map_or(f64::NAN, |score| score.value)
+}
+
+fn percent(rate: f64) -> String {
+    format!("{:.2}", 100.0 * rate)
+}
+
+/// The difference that a bar measured, with its interval, in points.
+fn difference(verdict: Option<&Verdict>) -> String {
+    let interval = verdict.and_then(|verdict| Some((verdict.measured - verdict.bar, verdict.difference?)));
+    interval.map_or_else(String::new, |(value, (low, high))| {
+        format!("{:+.2} ({:+.2} … {:+.2})", 100.0 * value, 100.0 * low, 100.0 * high)
+    })
+}
