@@ -25,10 +25,15 @@ const MODELS: [&str; 4] = ["dense", "task_only", "with_kl", "with_squarehead"];
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
-    sparsec_runtime::threads::set(None)?;
+    sparsec_runtime::threads::run(None, print_table)?
+}
+
+fn print_table() -> Result<()> {
     let sets = std::env::args().skip(1).filter_map(|set| set.split_once('=').map(|(name, value)| (name.into(), value.into())));
     let more: Vec<(String, String)> = sets.collect();
-    println!("| Sparsity | Seed | dense | task | task + KL | task + SquareHead | SquareHead − task (95 %) | SquareHead − KL (95 %) |");
+    println!(
+        "| Sparsity | Seed | dense | task | task + KL | task + SquareHead | SquareHead − task (95 %) | SquareHead − KL (95 %) |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for sparsity in SPARSITIES {
         let mut rates = Vec::new();

@@ -1,19 +1,27 @@
 //! `sparsec`: the command. Flags, terminal and exit codes; everything else is in the library packages.
 
+// A command has no outside: `pub` means "to the other files of this folder".
+#![allow(unreachable_pub)]
+
 mod command;
 mod exit;
 mod progress;
 mod terminal;
 
 use clap::Parser;
+use sparsec_runtime::threads;
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    exit::watch_for_interrupts();
-    match command::run(&command::Arguments::parse()) {
+    let arguments = command::Arguments::parse();
+    let done = threads::run(arguments.threads, || {
+        exit::watch_for_interrupts();
+        command::run(&arguments)
+    });
+    match done.and_then(|done| done) {
         Ok(exit) => exit.into(),
         Err(fault) => {
             terminal::print_fault(&fault);

@@ -26,7 +26,8 @@ enum Shown {
 
 /// Progress as text lines, for logs.
 struct Lines {
-    began: Instant,
+    /// When the first progress was told, and how far the work was then: a resumed stage does not begin at nothing.
+    began: Option<(Instant, u64)>,
     last: Instant,
 }
 
@@ -46,7 +47,7 @@ impl Progress {
             Shown::Bar(bar)
         } else {
             eprintln!("{}", self.title);
-            Shown::Lines(Lines { began: Instant::now(), last: Instant::now() })
+            Shown::Lines(Lines { began: None, last: Instant::now() })
         };
     }
 
@@ -63,13 +64,18 @@ impl Progress {
                 bar.set_prefix(self.losses.clone());
                 bar.set_position(done);
             }
-            Shown::Lines(lines) if done == total || lines.last.elapsed() >= QUIET => {
+            Shown::Lines(lines) => {
+                let (began, first) = match lines.began {
+                    Some((began, first)) if first <= done => (began, first),
+                    _ => *lines.began.insert((Instant::now(), done)),
+                };
+                if done < total && lines.last.elapsed() < QUIET {
+                    return;
+                }
                 lines.last = Instant::now();
-                let spent = lines.began.elapsed().as_secs_f64();
-                let left = spent / done.max(1) as f64 * total.saturating_sub(done) as f64;
+                let left = began.elapsed().as_secs_f64() / (done - first).max(1) as f64 * total.saturating_sub(done) as f64;
                 eprintln!("{} {done}/{total} {unit}, {} left {}", self.title, text::seconds(left), self.losses);
             }
-            Shown::Lines(_) => {}
         }
     }
 

@@ -31,7 +31,10 @@ fn main() -> Result<()> {
         eprintln!("usage: train_step WIDTH LAYERS POSITIONS BATCH THREADS");
         std::process::exit(2);
     };
-    threads::set(threads.try_into().ok())?;
+    threads::run(threads.try_into().ok(), || time(width, layers, positions, batch, threads))?
+}
+
+fn time(width: usize, layers: usize, positions: usize, batch: usize, threads: usize) -> Result<()> {
     let mut training = Training::new(width, layers)?;
     let input = training.values.tensor(&[batch, positions, width], 1.0)?;
     let target = training.values.tensor(&[batch, positions, width], 1.0)?;

@@ -33,7 +33,7 @@ pub struct Arguments {
     command: Command,
     /// Threads for training and inference [default: one per core]
     #[arg(long, global = true, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
+    pub threads: Option<std::num::NonZeroUsize>,
 }
 
 #[derive(Subcommand)]
@@ -54,7 +54,6 @@ enum Command {
 
 /// Runs the subcommand that was asked for.
 pub fn run(arguments: &Arguments) -> Result<Exit> {
-    sparsec_runtime::threads::set(arguments.threads)?;
     match &arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Plan(arguments) => plan::run(arguments),
