@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use sparsec_kernels::{Explanation, Options, SparseLinear};
+use sparsec_kernels::{Choice, Explanation, Options, SparseLinear, Tuning};
 
 use crate::linear::{Compiled, Linear};
 use crate::model::{self, Model, Source};
@@ -12,6 +12,19 @@ use crate::report::KernelRecord;
 use crate::source::Plain;
 use crate::weight::Weight;
 use crate::{Checkpoint, Fault, Result};
+
+/// Token counts that layers are prepared for: decoding, one window of a small encoder, long inputs.
+const TOKENS: [usize; 3] = [1, 128, 384];
+
+/// Kernels by measurement: every candidate is timed on this machine, dense included.
+pub fn measured() -> Options {
+    Options { tokens: TOKENS.to_vec(), ..Options::default() }
+}
+
+/// Kernels by a fixed rule: nothing is timed, and every run makes the same choice.
+pub fn ruled() -> Options {
+    Options { choice: Choice::Frozen(Tuning::default()), ..measured() }
+}
 
 /// A model whose pruned layers are compiled, and what runs in them.
 pub struct Engine {

@@ -1,11 +1,10 @@
 //! `sparsec bench`: which kernel runs in each layer and why, and what that gives end to end.
 
-use sparsec_kernels::Options;
 use sparsec_runtime::measure::{self, Effort, Speed};
 use sparsec_runtime::model::{Row, family};
 use sparsec_runtime::report::KernelRecord;
 use sparsec_runtime::report::text::{percent, rate};
-use sparsec_runtime::{Batch, Checkpoint, Fault, Result};
+use sparsec_runtime::{Batch, Checkpoint, Fault, Result, engine};
 use std::path::PathBuf;
 
 use crate::exit::Exit;
@@ -38,7 +37,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     let inputs = Batch::of(&[example], processor.pad())?.inputs;
 
     let dense = checkpoint.model()?;
-    let engine = checkpoint.compiled(&Options::default())?;
+    let engine = checkpoint.compiled(&engine::measured())?;
     let effort = Effort { repeats: arguments.repeats.max(1), tokens: arguments.tokens.max(1), start };
     let speeds = measure::speed(&[&*dense, &*engine.model], &inputs, effort)?;
     if arguments.json {

@@ -3,7 +3,7 @@
 //! Memory is a figure of a whole process, so every model of a report is measured in one of its own.
 
 use sparsec_runtime::model::{Row, family};
-use sparsec_runtime::{Checkpoint, Fault, Result, measure};
+use sparsec_runtime::{Checkpoint, Fault, Result, engine, measure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,7 +20,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let checkpoint = Checkpoint::read(&arguments.artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
-    let model = checkpoint.model()?;
+    let model = checkpoint.compiled(&engine::ruled())?.model;
     let second = processor.sample_rate().unwrap_or(16_000) as usize;
     let tone = (0..second).map(|at| (at as f32 * 0.05).sin() * 0.1).collect::<Vec<f32>>();
     processor.decode(&*model, &[Row { audio: Some(tone.into()), ..Row::default() }])?;

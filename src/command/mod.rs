@@ -5,6 +5,7 @@ mod check;
 mod decode_once;
 mod doctor;
 mod eval;
+mod explain;
 mod inspect;
 mod ls;
 mod plan;
@@ -43,6 +44,7 @@ enum Command {
     Check(check::Arguments),
     Ls(ls::Arguments),
     Words(words::Arguments),
+    Explain(explain::Arguments),
     Eval(eval::Arguments),
     Bench(bench::Arguments),
     Inspect(inspect::Arguments),
@@ -60,6 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         Command::Check(arguments) => check::run(arguments),
         Command::Ls(arguments) => ls::run(arguments),
         Command::Words(arguments) => words::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),

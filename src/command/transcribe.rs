@@ -2,7 +2,7 @@
 
 use sparsec_runtime::audio::Windows;
 use sparsec_runtime::model::{Row, family};
-use sparsec_runtime::{Checkpoint, Fault, Result};
+use sparsec_runtime::{Checkpoint, Fault, Result, engine};
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, INTERRUPTED};
@@ -24,7 +24,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let checkpoint = Checkpoint::read(&arguments.artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
-    let model = checkpoint.model()?;
+    let model = checkpoint.compiled(&engine::ruled())?.model;
     let (Some(rate), Some(window)) = (processor.sample_rate(), processor.window_samples()) else {
         return Err(Fault::input("this model does not hear").at(&arguments.artifact).help("use a Whisper checkpoint"));
     };

@@ -1,0 +1,106 @@
+//! The command from outside: exit codes, what goes to stdout and what to stderr.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs `sparsec` in the repository's root.
+fn sparsec(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sparsec"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the command starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the command writes UTF-8")
+}
+
+/// A recipe in a folder of its own.
+fn recipe(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recipe.sq");
+    std::fs::write(&path, text).unwrap();
+    let path = path.display().to_string();
+    (folder, path)
+}
+
+#[test]
+fn shipped_recipes_have_nothing_wrong() {
+    let recipes = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes")).unwrap();
+    let recipes = recipes.map(|entry| entry.unwrap().path().display().to_string()).filter(|path| path.ends_with(".sq"));
+    let arguments: Vec<String> = std::iter::once("check".to_owned()).chain(recipes).collect();
+    assert!(arguments.len() >= 4, "{arguments:?}");
+    let output = sparsec(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    assert_eq!(text(&output.stdout).matches("nothing wrong").count(), arguments.len() - 1);
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_and_the_exit_code_is_2() {
+    let (_folder, path) = recipe("edition 2026\na = lod(\"x\")\nb = load(\"x\", famly: whisper)\n");
+    for subcommand in ["check", "plan", "run"] {
+        let output = sparsec(&[subcommand, &path]);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{subcommand}: {errors}");
+        assert!(errors.contains("did you mean `load`?") && errors.contains("did you mean `family`?"), "{subcommand}: {errors}");
+    }
+}
+
+#[test]
+fn the_plan_is_json_where_a_program_reads_it() {
+    let output = sparsec(&["plan", "recipes/whisper.sq", "--set", "sparsity=80%", "--json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let sparsity = plan["params"].as_array().unwrap().iter().find(|param| param["name"] == "sparsity").unwrap();
+    assert_eq!(sparsity["origin"], "set");
+    assert!(plan["steps"].as_array().unwrap().len() >= 6);
+}
+
+#[test]
+fn a_parameter_that_is_not_declared_cannot_be_set() {
+    let output = sparsec(&["check", "recipes/whisper.sq", "--set", "sparsty=80%"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("did you mean `sparsity`?"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_selector_is_resolved_to_layers() {
+    let output = sparsec(&["ls", "recipes/whisper.sq", "linear in encoder.layers[0]", "--json"]);
+    let layers: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let layers = layers.as_array().unwrap();
+    assert_eq!(layers.len(), 6);
+    assert!(layers.iter().all(|layer| layer["path"].as_str().unwrap().starts_with("model.encoder.layers.0.")));
+    let output = sparsec(&["ls", "recipes/whisper.sq", "linear in encodr"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("`encoder`"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn words_and_codes_explain_themselves() {
+    let output = sparsec(&["words", "sparsegpt"]);
+    assert!(text(&output.stdout).contains("damping") && output.status.success());
+    assert_eq!(sparsec(&["words", "nonsense"]).status.code(), Some(2));
+    let output = sparsec(&["explain", "no-layer-matches"]);
+    assert!(text(&output.stdout).contains("```") && output.status.success());
+    assert_eq!(sparsec(&["explain", "nonsense"]).status.code(), Some(2));
+}
+
+#[test]
+fn missing_files_are_named() {
+    let model = "recipes/models/whisper-nano";
+    for arguments in [["transcribe", model, "missing.wav"], ["eval", model, "missing.jsonl"]] {
+        let output = sparsec(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(arguments[2]), "{}", text(&output.stderr));
+    }
+    assert_eq!(sparsec(&["inspect", "missing"]).status.code(), Some(2));
+    assert_eq!(sparsec(&["check", "missing.sq"]).status.code(), Some(2));
+}
+
+#[test]
+fn speech_becomes_text() {
+    let output = sparsec(&["transcribe", "recipes/models/whisper-nano", "recipes/data/spoken-numbers/test/00001.ogg", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(said[0]["text"], "every sunday at five");
+}
