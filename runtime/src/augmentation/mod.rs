@@ -4,6 +4,7 @@
 
 mod shift;
 mod specaugment;
+mod stretch;
 mod worddropout;
 
 use std::fmt::Debug;
@@ -16,6 +17,7 @@ use sparsec_compiler::{Kind, Value};
 
 pub use shift::Shift;
 pub use specaugment::SpecAugment;
+pub use stretch::Stretch;
 pub use worddropout::WordDropout;
 
 use crate::batch::Input;
@@ -34,7 +36,12 @@ pub trait Augmentation: Debug + Send + Sync {
 /// Every augmentation.
 pub static AUGMENTATIONS: Shelf<dyn Augmentation> = Shelf::new(
     "augmentation",
-    &[row!(dyn Augmentation, SpecAugment), row!(dyn Augmentation, Shift), row!(dyn Augmentation, WordDropout)],
+    &[
+        row!(dyn Augmentation, SpecAugment),
+        row!(dyn Augmentation, Shift),
+        row!(dyn Augmentation, Stretch),
+        row!(dyn Augmentation, WordDropout),
+    ],
 );
 shelved! { dyn Augmentation, AUGMENTATIONS }
 
