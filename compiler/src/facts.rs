@@ -84,7 +84,8 @@ pub trait Facts {
         Ok(None)
     }
 
-    /// The number of optimizer steps in one epoch of the stage `call`.
+    /// The number of optimizer steps in one epoch of the stage `call`. Durations and schedules may depend on the answer, so
+    /// `call` holds only what cannot contain any: models, data, quantities, texts, names and flags.
     ///
     /// # Errors
     /// When the stage's data cannot be read.

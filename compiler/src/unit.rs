@@ -145,7 +145,7 @@ impl Unit {
     }
 
     /// An amount of the kind's base unit in this unit.
-    pub(crate) fn from_base(self, amount: f64) -> f64 {
+    pub(crate) fn in_unit(self, amount: f64) -> f64 {
         match self {
             Unit::Percent => amount * 100.0,
             Unit::Milliseconds => amount * 1000.0,

@@ -291,11 +291,11 @@ impl Vocabulary {
 
     /// The shelves that the words name, each once, in order.
     pub fn shelves(&self) -> BTreeSet<&Shelf> {
-        let shelf = |kind| match kind {
-            &Kind::Method(ref shelf) => Some(shelf),
+        let shelves = self.words.iter().filter_map(|word| match &word.kind {
+            Kind::Method(shelf) => Some(shelf),
             _ => None,
-        };
-        self.words.iter().filter_map(|word| shelf(&word.kind)).collect()
+        });
+        shelves.collect()
     }
 
     fn contradictions(&self) -> Vec<String> {

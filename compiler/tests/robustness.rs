@@ -194,7 +194,7 @@ proptest! {
         // The directives of the test stay whole; they are not part of the recipe.
         let start = recipe.find("edition 2026\n\n").unwrap_or(0);
         let (directives, recipe) = recipe.split_at(start);
-        let text = edits.iter().fold(recipe.to_owned(), |text, edit| edited(text, edit)).replace("//!", "///");
+        let text = edits.iter().fold(recipe.to_owned(), edited).replace("//!", "///");
         keeps_its_promises(&support::compiled("broken.sq", &format!("{directives}{text}")));
     }
 }

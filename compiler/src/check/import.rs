@@ -1,6 +1,6 @@
 //! Imports: paths that stay under the recipe's folder, no circles, every file checked once.
 
-use super::{Checker, Scope};
+use super::Checker;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::path::{folder, join};
 use crate::syntax::{Name, parse};
@@ -62,7 +62,7 @@ impl Checker<'_> {
         let source = self.sources.add(name, text);
         let (syntax, found) = parse(self.sources, source);
         found.into_iter().for_each(|diagnostic| self.report(diagnostic));
-        let outer = std::mem::replace(&mut self.scope, Scope::default());
+        let outer = std::mem::take(&mut self.scope);
         self.trail.push(full.to_owned());
         let at = self.files.len();
         self.file(&syntax, Some(path.span), alias);

@@ -64,7 +64,7 @@ impl<'r> Linker<'r> {
         }
         if left.unit.converts_to(right.unit) {
             let sum = left.unit.to_base(left.amount) + sign * right.unit.to_base(right.amount);
-            return Some(Quantity::new(left.unit.from_base(sum), left.unit));
+            return Some(Quantity::new(left.unit.in_unit(sum), left.unit));
         }
         match (left.unit, right.unit) {
             (Unit::Percent, Unit::Points) | (Unit::Points, Unit::Percent) => {
