@@ -8,6 +8,8 @@ mod initialize;
 pub mod masks;
 mod quantization;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::collections::BTreeMap;

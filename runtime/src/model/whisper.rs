@@ -11,6 +11,8 @@ mod decoder;
 mod encoder;
 mod processor;
 mod prompt;
+#[cfg(test)]
+mod tests;
 
 use candle_core::Tensor;
 use serde_json::Value;

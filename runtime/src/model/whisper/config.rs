@@ -10,7 +10,8 @@ use crate::{Fault, Result};
 const SIZE_LIMIT: usize = 1 << 20;
 const LAYER_LIMIT: usize = 1000;
 
-/// The fields of `config.json` that decide what the model computes; names and defaults are Hugging Face's.
+/// The fields of `config.json` that decide what the model computes; names and defaults are Hugging Face's. `scale_embedding` is not
+/// among them: transformers reads it and never applies it, and neither did the models that were trained.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Config {
     pub(crate) vocab_size: usize,
@@ -26,8 +27,6 @@ pub(crate) struct Config {
     pub(crate) max_target_positions: usize,
     #[serde(default = "gelu")]
     activation_function: String,
-    #[serde(default)]
-    pub(crate) scale_embedding: bool,
     #[serde(default = "yes")]
     pub(crate) tie_word_embeddings: bool,
     #[serde(default = "init_std")]
@@ -169,5 +168,52 @@ impl List<'_> {
         self.norm(&format!("{path}.final_layer_norm"));
         self.linear(&format!("{path}.fc1"), "mlp.up", hidden, width, true);
         self.linear(&format!("{path}.fc2"), "mlp.down", width, hidden, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Parameters and tensors of every published size, as transformers counts them.
+    #[test]
+    fn every_size_has_the_parameters_of_transformers() {
+        for (name, width, encoder_layers, decoder_layers, heads, mels, vocab, parameters, tensors) in [
+            ("tiny", 384, 4, 4, 6, 80, 51865, 37_760_640, 167),
+            ("base", 512, 6, 6, 8, 80, 51865, 72_593_920, 245),
+            ("small", 768, 12, 12, 12, 80, 51865, 241_734_912, 479),
+            ("medium", 1024, 24, 24, 16, 80, 51865, 763_857_920, 947),
+            ("large-v2", 1280, 32, 32, 20, 80, 51865, 1_543_304_960, 1259),
+            ("large-v3", 1280, 32, 32, 20, 128, 51866, 1_543_490_560, 1259),
+            ("large-v3-turbo", 1280, 32, 4, 20, 128, 51866, 808_878_080, 587),
+        ] {
+            let config = json!({
+                "d_model": width, "encoder_layers": encoder_layers, "decoder_layers": decoder_layers, "encoder_attention_heads": heads,
+                "decoder_attention_heads": heads, "encoder_ffn_dim": 4 * width, "decoder_ffn_dim": 4 * width, "num_mel_bins": mels,
+                "vocab_size": vocab, "max_source_positions": 1500, "max_target_positions": 448,
+            });
+            let modules = Config::parse(&config).unwrap().modules();
+            assert_eq!(modules.iter().map(Module::parameter_count).sum::<usize>(), parameters, "{name}");
+            assert_eq!(modules.iter().flat_map(Module::parameters).count(), tensors, "{name}");
+        }
+    }
+
+    #[test]
+    fn modules_come_in_the_order_of_the_forward_pass() {
+        let config = json!({
+            "d_model": 4, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+            "encoder_ffn_dim": 8, "decoder_ffn_dim": 8, "num_mel_bins": 3, "vocab_size": 9, "max_source_positions": 5,
+            "max_target_positions": 6,
+        });
+        let modules = Config::parse(&config).unwrap().modules();
+        let linears = modules.iter().filter(|module| module.kind == ModuleKind::Linear);
+        let attention = ["attention.q", "attention.k", "attention.v", "attention.out"];
+        let cross = ["cross_attention.q", "cross_attention.k", "cross_attention.v", "cross_attention.out"];
+        let mlp = ["mlp.up", "mlp.down"];
+        let expected: Vec<&str> = [&attention[..], &mlp, &attention, &cross, &mlp, &["output_head"]].concat();
+        assert_eq!(linears.map(|module| module.role).collect::<Vec<_>>(), expected);
+        assert_eq!(modules.last().unwrap().parameter_count(), 0, "a tied head has no parameters of its own");
     }
 }

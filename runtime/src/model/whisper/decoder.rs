@@ -20,8 +20,6 @@ pub(super) struct Decoder {
     tokens: Tensor,
     /// `[max positions, width]`.
     positions: Tensor,
-    /// What token vectors are multiplied by.
-    embedding_scale: Option<f64>,
     blocks: Vec<Block>,
     norm: Norm,
     head: Linear,
@@ -38,8 +36,7 @@ impl Decoder {
             true => Linear::new("proj_out", Arc::new(Dense::new(tokens.clone(), None))),
             false => source.linear("proj_out", vocab, width, false)?,
         };
-        let embedding_scale = config.scale_embedding.then(|| (width as f64).sqrt());
-        Ok(Self { tokens, positions, embedding_scale, blocks, norm, head })
+        Ok(Self { tokens, positions, blocks, norm, head })
     }
 
     /// An empty cache over `encoded`, `[batch, positions, width]`.
@@ -60,10 +57,6 @@ impl Decoder {
             .help("shorten the text, or cut the recording into shorter utterances"));
         }
         let vectors = op::embedding(&self.tokens, tokens.ids(), &[batch, time])?;
-        let vectors = match self.embedding_scale {
-            Some(scale) => (vectors * scale)?,
-            None => vectors,
-        };
         let mut hidden = vectors.broadcast_add(&self.positions.narrow(0, cache.time, time)?)?;
         for (block, layer) in self.blocks.iter().zip(&mut cache.layers) {
             hidden = block.forward(&hidden, layer, taps)?;

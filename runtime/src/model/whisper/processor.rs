@@ -3,10 +3,9 @@
 use candle_core::{Device, Tensor};
 
 use super::config::Config;
-use super::prompt::{Decoding, Prompt};
+use super::prompt::Decoding;
 use crate::audio::LogMel;
-use crate::batch::{Example, Input, Inputs, Tokens};
-use crate::generate::{greedy, likeliest};
+use crate::batch::{Example, Input, Inputs};
 use crate::model::{Decoded, Model, NoTaps, Processor, Row};
 use crate::tokenizer::Tokenizer;
 use crate::{Checkpoint, Fault, Result};
@@ -33,7 +32,7 @@ impl WhisperProcessor {
                 "the feature extractor makes spectrograms {made:?}, and the model hears {heard:?}"
             ))
             .at(file)
-            .help("`feature_size` is `num_mel_bins`; 100 frames a second, two a position, fill `chunk_length` seconds"));
+            .help("`feature_size` is `num_mel_bins`, and `chunk_length` seconds make twice `max_source_positions` frames"));
         }
         Ok(Self {
             log_mel,
@@ -49,26 +48,10 @@ impl WhisperProcessor {
         Ok(Tensor::from_vec(self.log_mel.batch(windows), shape, &Device::Cpu)?)
     }
 
-    /// The tokens before the text of each sequence of `encoded`, which may depend on the language heard.
-    fn prompts(&self, model: &dyn Model, encoded: &Tensor) -> Result<Vec<Vec<u32>>> {
-        let batch = encoded.dim(0)?;
-        let Prompt { tokens, languages } = &self.decoding.prompt;
-        if languages.is_empty() {
-            return Ok(vec![tokens.clone(); batch]);
-        }
-        let start = Tokens::column(vec![tokens[0]; batch]);
-        let logits = model.step(&start, model.start(encoded)?.as_mut())?.to_vec2::<f32>()?;
-        let prompt = |row: &Vec<f32>| {
-            let language = likeliest(row, languages.iter().copied());
-            tokens[..1].iter().copied().chain(language).chain(tokens[1..].iter().copied()).collect()
-        };
-        Ok(logits.iter().map(prompt).collect())
-    }
-
     /// What is said in each of `windows`, at most a window long.
     fn say(&self, model: &dyn Model, windows: &[&[f32]]) -> Result<Vec<Vec<u32>>> {
         let encoded = model.encode(&Inputs::Features(self.features(windows)?), &mut NoTaps)?;
-        greedy(model, &encoded, &self.prompts(model, &encoded)?, &self.decoding.rules)
+        self.decoding.greedy(model, &encoded)
     }
 
     fn text(&self, tokens: &[u32]) -> Result<String> {

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::config::Config;
-use crate::generate::Rules;
+use crate::batch::Tokens;
+use crate::generate::{Rules, greedy, likeliest};
+use crate::model::Model;
 use crate::{Checkpoint, Fault, Result};
 
 /// The file.
@@ -76,6 +79,27 @@ impl Decoding {
         let settings = Settings::deserialize(fields)
             .map_err(|error| Fault::input(format!("the settings of generation do not parse: {error}")).at(file).help(HELP))?;
         settings.decoding(config).map_err(|fault| fault.at(file).help(HELP))
+    }
+
+    /// What `model` says of each sequence of `encoded`, `[batch, positions, width]`; prompt and end excluded.
+    pub(super) fn greedy(&self, model: &dyn Model, encoded: &Tensor) -> Result<Vec<Vec<u32>>> {
+        greedy(model, encoded, &self.prompts(model, encoded)?, &self.rules)
+    }
+
+    /// The tokens before the text of each sequence of `encoded`, which may depend on the language heard.
+    fn prompts(&self, model: &dyn Model, encoded: &Tensor) -> Result<Vec<Vec<u32>>> {
+        let batch = encoded.dim(0)?;
+        let Prompt { tokens, languages } = &self.prompt;
+        if languages.is_empty() {
+            return Ok(vec![tokens.clone(); batch]);
+        }
+        let start = Tokens::column(vec![tokens[0]; batch]);
+        let logits = model.step(&start, model.start(encoded)?.as_mut())?.to_vec2::<f32>()?;
+        let prompt = |row: &Vec<f32>| {
+            let language = likeliest(row, languages.iter().copied());
+            tokens[..1].iter().copied().chain(language).chain(tokens[1..].iter().copied()).collect()
+        };
+        Ok(logits.iter().map(prompt).collect())
     }
 }
 
@@ -161,4 +185,56 @@ impl Settings {
 fn task_token(ids: Option<&BTreeMap<String, u32>>, task: &str) -> Result<u32> {
     let token = ids.and_then(|ids| ids.get(task)).copied();
     token.ok_or_else(|| Fault::input(format!("`task` is `{task}`, which `task_to_id` does not name")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn prompt(settings: Value) -> Result<Prompt> {
+        let mut fields = json!({"decoder_start_token_id": 50, "eos_token_id": [51, 49]});
+        fields.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        Settings::deserialize(fields).unwrap().prompt()
+    }
+
+    /// The cases of `generate` in transformers: newer fields win over forced tokens, a language alone means transcription.
+    #[test]
+    fn prompts_are_those_of_transformers() {
+        let ids = json!({"<|de|>": 53, "<|en|>": 52});
+        let tasks = json!({"transcribe": 56, "translate": 55});
+        let known = |extra: Value| {
+            let mut fields = json!({"lang_to_id": ids, "task_to_id": tasks, "no_timestamps_token_id": 57});
+            fields.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            fields
+        };
+        let cases = [
+            (json!({}), vec![50], vec![]),
+            (json!({"no_timestamps_token_id": 57}), vec![50, 57], vec![]),
+            (
+                json!({"forced_decoder_ids": [[1, 52], [2, 55], [3, 57]], "no_timestamps_token_id": 57}),
+                vec![50, 52, 55, 57],
+                vec![],
+            ),
+            (known(json!({})), vec![50, 57], vec![52, 53]),
+            (known(json!({"forced_decoder_ids": [[1, null], [2, 56]]})), vec![50, 56, 57], vec![52, 53]),
+            (known(json!({"language": "en"})), vec![50, 52, 56, 57], vec![]),
+            (known(json!({"language": "<|de|>", "task": "translate"})), vec![50, 53, 55, 57], vec![]),
+            (known(json!({"task": "transcribe", "forced_decoder_ids": [[1, 53]]})), vec![50, 56, 57], vec![52, 53]),
+        ];
+        for (settings, tokens, languages) in cases {
+            assert_eq!(prompt(settings.clone()).unwrap(), Prompt { tokens, languages }, "{settings}");
+        }
+    }
+
+    #[test]
+    fn settings_that_contradict_themselves_are_faults() {
+        let message = |settings| prompt(settings).unwrap_err().message;
+        assert_eq!(message(json!({"forced_decoder_ids": [[2, 56]]})), "`forced_decoder_ids` skips position 1");
+        assert_eq!(message(json!({"language": "en"})), "`language` is set, and `lang_to_id` is missing");
+        let ids = json!({"<|en|>": 52});
+        assert_eq!(message(json!({"language": "xx", "lang_to_id": ids})), "`language` is `xx`; the model knows <|en|>");
+        assert_eq!(message(json!({"task": "sing"})), "`task` is `sing`, which `task_to_id` does not name");
+    }
 }
