@@ -21,7 +21,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let cpu = Cpu::this();
-    let limits = arguments.measure.then(|| Peak::measure());
+    let limits = arguments.measure.then(Peak::measure);
     if arguments.json {
         super::print_json(&serde_json::json!({ "cpu": cpu, "limits": limits, "version": env!("CARGO_PKG_VERSION") }))?;
         return Ok(Exit::Done);

@@ -81,7 +81,8 @@ fn a_folder_of_somebody_else_is_never_replaced() {
 #[test]
 fn anything_that_changed_is_found() {
     let model = checkpoint();
-    let changes: [(&str, fn(&mut Checkpoint)); 5] = [
+    type Change = fn(&mut Checkpoint);
+    let changes: [(&str, Change); 5] = [
         ("`model.encoder.conv1.bias`", |checkpoint| {
             checkpoint.tensors.insert("model.encoder.conv1.bias".into(), Tensor::new(&[1f32; 16], &Device::Cpu).unwrap());
         }),

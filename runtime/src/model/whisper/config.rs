@@ -73,7 +73,7 @@ impl Config {
         let out_of_range = sizes.into_iter().find(|&(_, size, limit)| size == 0 || size > limit);
         let indivisible = [self.encoder_attention_heads, self.decoder_attention_heads]
             .into_iter()
-            .find(|&heads| heads == 0 || self.d_model % heads != 0);
+            .find(|&heads| heads == 0 || !self.d_model.is_multiple_of(heads));
         if let Some((name, size, limit)) = out_of_range {
             return Some(format!("`{name}` is {size}, outside 1..{limit}"));
         }
@@ -83,7 +83,7 @@ impl Config {
         if self.activation_function != "gelu" {
             return Some(format!("`activation_function` is `{}`; Whisper's is `gelu`", self.activation_function));
         }
-        (self.d_model % 2 != 0).then(|| format!("`d_model` is {}, an odd number", self.d_model))
+        (!self.d_model.is_multiple_of(2)).then(|| format!("`d_model` is {}, an odd number", self.d_model))
     }
 
     /// Every module in the order of the forward pass.
