@@ -20,9 +20,12 @@ import pathlib
 import sys
 
 import torch
+import transformers
 from safetensors import safe_open
 from transformers import AutoModelForSpeechSeq2Seq
 from transformers.utils.quantization_config import CompressedTensorsConfig
+
+transformers.utils.logging.disable_progress_bar()
 
 
 def load(folder, **options):

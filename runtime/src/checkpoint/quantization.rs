@@ -52,7 +52,8 @@ pub(super) fn describe(modules: &[Module], quantized: impl Fn(&str) -> bool) -> 
     let arguments = |strategy: &str, dynamic: bool, observer: Value| {
         json!({
             "num_bits": 8, "type": "int", "symmetric": true, "strategy": strategy, "dynamic": dynamic, "group_size": null,
-            "block_structure": null, "actorder": null, "observer": observer, "observer_kwargs": {},
+            "block_structure": null, "actorder": null, "scale_dtype": null, "zp_dtype": null, "observer": observer,
+            "observer_kwargs": {},
         })
     };
     json!({

@@ -44,7 +44,7 @@ impl Pruner for Magnitude {
         checkpoint: &mut Checkpoint,
         request: &Request<'_>,
         _: Option<&mut dyn Calibration>,
-        done: &mut dyn FnMut(&Checkpoint, &PrunedLayer) -> Result<()>,
+        done: &mut dyn FnMut(&Checkpoint, &[PrunedLayer]) -> Result<()>,
     ) -> Result<()> {
         let request = request.checked()?;
         match self.scope {
@@ -59,7 +59,7 @@ fn prune_together(
     checkpoint: &mut Checkpoint,
     request: &Request<'_>,
     layers: &[String],
-    done: &mut dyn FnMut(&Checkpoint, &PrunedLayer) -> Result<()>,
+    done: &mut dyn FnMut(&Checkpoint, &[PrunedLayer]) -> Result<()>,
 ) -> Result<()> {
     let mut weights = Vec::with_capacity(layers.len());
     let mut keys = Vec::new();
@@ -83,7 +83,7 @@ fn prune_together(
         finished.push(PrunedLayer { path: path.clone(), sparsity: mask.sparsity(), relative_error: None, notes });
         checkpoint.masks.insert(path.clone(), mask);
     }
-    finished.iter().try_for_each(|layer| done(checkpoint, layer))
+    done(checkpoint, &finished)
 }
 
 /// The rank keys of a weight, row-major.

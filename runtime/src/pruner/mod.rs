@@ -91,9 +91,9 @@ pub trait Pruner: std::fmt::Debug + Send + Sync {
         Scope::Uniform
     }
 
-    /// Prunes in place: sets weights and masks of `checkpoint`, and calls `done` once for each layer, as soon as the checkpoint is
-    /// one from which the same call would go on to the same result. A fault of `done` ends the work at once (an interruption,
-    /// say).
+    /// Prunes in place: sets weights and masks of `checkpoint`, and calls `done` with every group of layers that is finished together
+    /// (a transformer block, say). A call for the other layers, with the checkpoint that `done` sees, goes on to the same result. A
+    /// fault of `done` ends the work at once (an interruption, say).
     ///
     /// # Errors
     /// Weights that are not finite, a Hessian that no damping makes positive definite.
@@ -102,7 +102,7 @@ pub trait Pruner: std::fmt::Debug + Send + Sync {
         checkpoint: &mut Checkpoint,
         request: &Request<'_>,
         calibration: Option<&mut dyn Calibration>,
-        done: &mut dyn FnMut(&Checkpoint, &PrunedLayer) -> Result<()>,
+        done: &mut dyn FnMut(&Checkpoint, &[PrunedLayer]) -> Result<()>,
     ) -> Result<()>;
 }
 

@@ -42,7 +42,7 @@ impl Pruner for SparseGpt {
         checkpoint: &mut Checkpoint,
         request: &Request<'_>,
         calibration: Option<&mut dyn Calibration>,
-        done: &mut dyn FnMut(&Checkpoint, &PrunedLayer) -> Result<()>,
+        done: &mut dyn FnMut(&Checkpoint, &[PrunedLayer]) -> Result<()>,
     ) -> Result<()> {
         let request = request.checked()?;
         let calibration = calibration.ok_or_else(|| Fault::internal("`sparsegpt` was given no calibration rows"))?;
@@ -68,7 +68,7 @@ impl Pruner for SparseGpt {
                     checkpoint.masks.insert(path.to_string(), mask);
                 }
             }
-            finished.iter().try_for_each(|layer| done(checkpoint, layer))?;
+            done(checkpoint, &finished)?;
         }
         Ok(())
     }

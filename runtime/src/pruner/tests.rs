@@ -70,8 +70,8 @@ fn prune(pruner: &dyn Pruner, checkpoint: &mut Checkpoint, sparsity: f64) -> Res
         checkpoint,
         &Request { layers: &layers, sparsity, pattern: Pattern::Unstructured },
         Some(&mut FixedInputs),
-        &mut |_, layer| {
-            layers_done.push(layer.clone());
+        &mut |_, layers| {
+            layers_done.extend_from_slice(layers);
             Ok(())
         },
     )?;
@@ -202,6 +202,28 @@ fn an_interruption_ends_the_work_at_once() {
             Err(Fault::new(crate::FaultKind::Interrupted, "stopped"))
         });
         assert!(result.is_err() && calls == 1, "{name}");
+    }
+}
+
+/// What was finished before an interruption, and a second call for the rest, come to what one call does.
+#[test]
+fn an_interrupted_pruning_goes_on_to_the_same_result() {
+    for (name, pruner) in pruners() {
+        let mut whole = checkpoint(2);
+        prune(pruner.as_ref(), &mut whole, 0.5).unwrap();
+        let mut resumed = checkpoint(2);
+        let (layers, mut finished) = (LAYERS.map(str::to_owned).to_vec(), Vec::new());
+        let request = Request { layers: &layers, sparsity: 0.5, pattern: Pattern::Unstructured };
+        let stopped = pruner.prune(&mut resumed, &request, Some(&mut FixedInputs), &mut |_, layers| {
+            finished.extend(layers.iter().map(|layer| layer.path.clone()));
+            Err(Fault::running("stopped"))
+        });
+        assert!(stopped.is_err());
+        let left: Vec<String> = layers.iter().filter(|layer| !finished.contains(layer)).cloned().collect();
+        let request = Request { layers: &left, ..request };
+        pruner.prune(&mut resumed, &request, Some(&mut FixedInputs), &mut |_, _| Ok(())).unwrap();
+        assert_eq!(whole.masks, resumed.masks, "{name}");
+        assert!(LAYERS.iter().all(|path| values(&whole, path) == values(&resumed, path)), "{name}");
     }
 }
 

@@ -73,11 +73,13 @@ impl Stage for Prune {
         let calibration: Option<&mut dyn Calibration> = if rows > 0 { Some(&mut calibration) } else { None };
         let mut saved = Instant::now();
         let mut errors = BTreeMap::new();
-        let mut done = |checkpoint: &Checkpoint, layer: &PrunedLayer| {
-            finished.push(layer.path.clone());
-            errors.insert(layer.path.clone(), layer.relative_error);
-            for note in &layer.notes {
-                work.note(format!("{}: {note}", layer.path));
+        let mut done = |checkpoint: &Checkpoint, layers: &[PrunedLayer]| {
+            for layer in layers {
+                finished.push(layer.path.clone());
+                errors.insert(layer.path.clone(), layer.relative_error);
+                for note in &layer.notes {
+                    work.note(format!("{}: {note}", layer.path));
+                }
             }
             work.progress(finished.len(), self.layers.0.len(), "layers");
             // Layers that compete with each other are pruned together or not at all.
