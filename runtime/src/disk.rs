@@ -20,7 +20,7 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Res
     let parent = parent(path);
     fs::create_dir_all(parent).map_err(|error| Fault::writing(parent, &error))?;
     let replace = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent)?;
+        let mut file = unfinished().tempfile_in(parent)?;
         let mut buffered = std::io::BufWriter::new(file.as_file_mut());
         fill(&mut buffered)?;
         buffered.flush()?;
@@ -30,6 +30,15 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Res
         sync_folder(parent)
     };
     replace().map_err(|error| Fault::writing(path, &error))
+}
+
+/// A file in the making, readable by whom the user's `umask` lets read it once it is finished.
+fn unfinished() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 /// Replaces the file at `path` by `value` as JSON.
