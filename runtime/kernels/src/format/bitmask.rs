@@ -143,7 +143,11 @@ type Sums = [[f32; ROWS]; TOKENS];
 impl Packed {
     /// Results of up to [`ROWS`] rows for up to [`TOKENS`] tokens, whose padded activations are `x`.
     fn rows(&self, rows: Range<usize>, x: &[f32], tokens: Range<usize>, output: &mut OutputRows) {
-        let streams = Streams { rows: std::array::from_fn(|row| self.stream(rows.start + row, row < rows.len())), x };
+        let streams = Streams {
+            rows: std::array::from_fn(|row| self.stream(rows.start + row, row < rows.len())),
+            x,
+            values: self.starts[rows.end] - self.starts[rows.start],
+        };
         let mut sums = Sums::default();
         streams.multiply(self.tier, tokens.len(), &mut sums);
         for (token, sums) in tokens.zip(sums) {
@@ -171,11 +175,13 @@ struct Stream<'a> {
 
 /// The rows of one block, and the padded activations of its tokens, one after the other.
 ///
-/// *Invariant*: the set bits of a row's words are as many as values are left before its padding, and each token has an activation
-/// for every bit of a word.
+/// *Invariant*: a row has as many values as its words have bits, and at least [`PADDING`] more behind them; each token has an
+/// activation for every bit of a word.
 struct Streams<'a> {
     rows: [Stream<'a>; ROWS],
     x: &'a [f32],
+    /// Values of all rows together: so far ahead lie those of the next block.
+    values: usize,
 }
 
 impl Streams<'_> {
@@ -245,6 +251,10 @@ mod x86 {
                         // SAFETY: fewer values are used than the words so far have bits; a vector from there ends inside of the
                         // padding, which the values of an absent row have too.
                         let kept = unsafe { _mm512_loadu_ps(values[row].add(before)) };
+                        if $quarter % 2 == 0 {
+                            // A hint, whatever the address.
+                            _mm_prefetch::<_MM_HINT_T0>(values[row].wrapping_add(before + streams.values).cast());
+                        }
                         let weights = _mm512_maskz_expand_ps((bits[row] >> ($quarter * 16)) as __mmask16, kept);
                         for token in 0..COUNT {
                             lanes[token][row] = _mm512_fmadd_ps(weights, x[token], lanes[token][row]);
