@@ -16,6 +16,20 @@ impl Checkpoint {
     pub fn model(&self) -> Result<Box<dyn Model>> {
         model::family(&self.config)?.build(&self.config, &mut Plain(self))
     }
+
+    /// The parameter `name`, which the configuration makes `shape`.
+    ///
+    /// # Errors
+    /// When there is none, or it has another shape.
+    pub(crate) fn parameter(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.tensors.get(name).ok_or_else(|| Fault::input(format!("the model has no parameter `{name}`")))?;
+        match tensor.dims() == shape {
+            true => Ok(tensor.clone()),
+            false => {
+                Err(Fault::input(format!("`{name}` has shape {:?}, and the configuration makes it {shape:?}", tensor.dims())))
+            }
+        }
+    }
 }
 
 /// Parameters shared with a checkpoint; nothing is trained, nothing compiled.
@@ -23,13 +37,7 @@ pub(crate) struct Plain<'a>(pub(crate) &'a Checkpoint);
 
 impl Source for Plain<'_> {
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let tensor = self.0.tensors.get(name).ok_or_else(|| Fault::input(format!("the model has no parameter `{name}`")))?;
-        match tensor.dims() == shape {
-            true => Ok(tensor.clone()),
-            false => {
-                Err(Fault::input(format!("`{name}` has shape {:?}, and the configuration makes it {shape:?}", tensor.dims())))
-            }
-        }
+        self.0.parameter(name, shape)
     }
 
     fn linear(&mut self, path: &str, out: usize, inputs: usize, bias: bool) -> Result<Linear> {

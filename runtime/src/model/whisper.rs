@@ -10,6 +10,8 @@ mod config;
 mod decoder;
 mod encoder;
 mod processor;
+#[cfg(test)]
+mod processor_tests;
 mod prompt;
 #[cfg(test)]
 mod tests;

@@ -141,15 +141,7 @@ impl Source for Trainable<'_> {
     }
 
     fn frozen(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let tensor = self.checkpoint.tensors.get(name);
-        let tensor = tensor.ok_or_else(|| Fault::input(format!("the model has no parameter `{name}`")))?;
-        if tensor.dims() != shape {
-            return Err(Fault::input(format!(
-                "`{name}` has shape {:?}, and the configuration makes it {shape:?}",
-                tensor.dims()
-            )));
-        }
-        Ok(tensor.clone())
+        self.checkpoint.parameter(name, shape)
     }
 
     fn linear(&mut self, path: &str, out: usize, inputs: usize, bias: bool) -> Result<Linear> {

@@ -1,0 +1,61 @@
+//! From rows to examples and texts, on the shipped configuration and tokenizer with random weights.
+
+use std::path::PathBuf;
+
+use crate::batch::Input;
+use crate::model::{Processor, Row, family};
+use crate::{Checkpoint, Fault};
+
+fn nano() -> (Checkpoint, Box<dyn Processor>) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../recipes/models/whisper-nano");
+    let checkpoint = Checkpoint::initialize(&folder, 7).unwrap();
+    let processor = family(&checkpoint.config).unwrap().processor(&checkpoint).unwrap();
+    (checkpoint, processor)
+}
+
+fn row(samples: usize, text: &str) -> Row {
+    let audio: Vec<f32> = (0..samples).map(|i| (i as f32 * 0.05).sin() * 0.3).collect();
+    Row { audio: Some(audio.into()), text: text.to_owned(), ..Row::default() }
+}
+
+#[test]
+fn labels_are_the_prompt_the_text_and_the_end_shifted_by_one() {
+    let (checkpoint, processor) = nano();
+    let settings = checkpoint.companion_json("generation_config.json").unwrap();
+    let id = |pointer: &str| settings.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap() as u32;
+    let prompt =
+        [id("/decoder_start_token_id"), id("/lang_to_id/<|en|>"), id("/task_to_id/transcribe"), id("/no_timestamps_token_id")];
+    let example = processor.example(&row(16_000, "turn left")).unwrap();
+    assert_eq!(example.decoder[..4], prompt);
+    assert!(example.decoder.len() > 4 && example.decoder.len() == example.labels.len());
+    let mut expected: Vec<i64> = example.decoder[1..].iter().map(|&id| i64::from(id)).collect();
+    expected.push(i64::from(id("/eos_token_id")));
+    assert_eq!(example.labels, expected);
+    let Input::Features(features) = example.input else { panic!("Whisper hears") };
+    let positions = checkpoint.config["max_source_positions"].as_u64().unwrap() as usize;
+    assert_eq!(features.dims(), [80, 2 * positions]);
+}
+
+#[test]
+fn rows_that_cannot_be_learned_from_are_faults() {
+    let (_, processor) = nano();
+    let fault = |row: &Row| processor.example(row).err().map(|fault: Fault| fault.message).unwrap();
+    assert!(fault(&row(16_000 * 60, "one")).contains("an utterance of 60.0 s does not fit the model's window"));
+    assert_eq!(fault(&Row { text: "one".into(), ..Row::default() }), "the row \"one\" has no audio");
+    assert!(fault(&row(16_000, &"nineteen ".repeat(60))).contains("positions"));
+}
+
+#[test]
+fn long_audio_is_decoded_window_by_window() {
+    let (checkpoint, processor) = nano();
+    let model = checkpoint.model().unwrap();
+    let long = row(16_000 * 13, "");
+    let window = processor.window_samples().unwrap();
+    let pieces: Vec<Row> =
+        long.audio.as_deref().unwrap().chunks(window).map(|piece| Row { audio: Some(piece.into()), ..Row::default() }).collect();
+    assert!(pieces.len() > 1);
+    let together = processor.decode(&*model, &[long, pieces[0].clone()]).unwrap();
+    let apart = processor.decode(&*model, &pieces).unwrap();
+    assert_eq!(together[0].tokens, apart.iter().flat_map(|piece| piece.tokens.clone()).collect::<Vec<_>>());
+    assert_eq!(together[1].tokens, apart[0].tokens);
+}
