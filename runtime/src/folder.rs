@@ -31,7 +31,7 @@ pub fn write_whole(to: &Path, mark: &str, fill: impl FnOnce(&Path) -> Result<()>
     let (new, old) = (beside.path().join("new"), beside.path().join("old"));
     fs::create_dir(&new).map_err(|error| Fault::writing(&new, &error))?;
     fill(&new)?;
-    sync(&new).map_err(|error| Fault::writing(to, &error))?;
+    share(&new, &beside.path().join("probe")).and_then(|()| sync(&new)).map_err(|error| Fault::writing(to, &error))?;
     if occupied {
         fs::rename(to, &old).map_err(|error| Fault::writing(to, &error))?;
     }
@@ -44,6 +44,18 @@ fn replaceable(to: &Path, mark: &str) -> bool {
     to.is_dir()
         && !to.is_symlink()
         && (to.join(mark).is_file() || fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none()))
+}
+
+/// Gives every file of `folder` the permissions of any new file, such as `probe`: some writers make files for their owner alone.
+fn share(folder: &Path, probe: &Path) -> io::Result<()> {
+    let permissions = File::create(probe)?.metadata()?.permissions();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            fs::set_permissions(path, permissions.clone())?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the files of `folder` and their names are on the disk.
@@ -75,6 +87,19 @@ mod tests {
         write_whole(&to, "mark", |_| Err(Fault::running("stopped"))).unwrap_err();
         assert_eq!(fs::read_to_string(to.join("mark")).unwrap(), "two");
         assert_eq!(fs::read_dir(root.path().join("out")).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn files_are_as_readable_as_any_new_file() {
+        let root = tempfile::tempdir().unwrap();
+        let to = root.path().join("a");
+        let secretive = |folder: &Path| {
+            let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| Fault::writing(folder, &error))?;
+            file.persist(folder.join("mark")).map(|_| ()).map_err(|error| Fault::writing(folder, &error.error))
+        };
+        write_whole(&to, "mark", secretive).unwrap();
+        let plain = File::create(root.path().join("plain")).unwrap().metadata().unwrap().permissions();
+        assert_eq!(fs::metadata(to.join("mark")).unwrap().permissions(), plain);
     }
 
     #[test]
