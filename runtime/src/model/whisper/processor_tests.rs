@@ -59,3 +59,22 @@ fn long_audio_is_decoded_window_by_window() {
     assert_eq!(together[0].tokens, apart.iter().flat_map(|piece| piece.tokens.clone()).collect::<Vec<_>>());
     assert_eq!(together[1].tokens, apart[0].tokens);
 }
+
+/// The shipped model on shipped recordings, from the bytes of the sound files to text.
+#[test]
+fn the_shipped_model_understands_the_shipped_recordings() {
+    let recipes = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+    let checkpoint = Checkpoint::read(&recipes.join("models/whisper-nano")).unwrap();
+    let processor = family(&checkpoint.config).unwrap().processor(&checkpoint).unwrap();
+    let sounds = recipes.join("data/spoken-numbers");
+    let manifest = std::fs::read_to_string(sounds.join("manifest.jsonl")).unwrap();
+    let rows = manifest.lines().take(12).map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let audio = crate::audio::read(&sounds.join(line["audio"].as_str().unwrap()), 16_000, 30).unwrap();
+        Row { audio: Some(audio.into()), text: line["text"].as_str().unwrap().to_owned(), ..Row::default() }
+    });
+    let rows: Vec<Row> = rows.collect();
+    let decoded = processor.decode(&*checkpoint.model().unwrap(), &rows).unwrap();
+    let right = rows.iter().zip(&decoded).filter(|(row, decoded)| decoded.text.trim() == row.text).count();
+    assert!(right >= 6, "{right} of {} texts are right: {decoded:?}", rows.len());
+}
