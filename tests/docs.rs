@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use sparsec_compiler::{
-    Argument, Call, Code, Color, Compilation, Facts, Module, Options, Refusal, Severity, SourceSet, StageGraph, compile,
+    Call, Code, Color, Compilation, Facts, Module, Options, Refusal, Severity, SourceSet, StageGraph, compile,
 };
 use sparsec_runtime::facts::{FileFacts, Files};
 use sparsec_runtime::vocabulary::vocabulary;
@@ -38,8 +38,7 @@ fn blocks(page: &str) -> Vec<Block> {
         .collect()
 }
 
-/// The world of the documents: imports come from the page, the layers from the configuration of the shipped model, and an epoch
-/// has a hundred steps.
+/// The world of the documents: imports come from the page, the layers from the shipped model, and an epoch has a hundred steps.
 struct Library {
     files: FileFacts,
     imports: BTreeMap<String, String>,
@@ -52,10 +51,7 @@ impl Facts for Library {
     }
 
     fn modules(&self, call: &Call, above: &StageGraph) -> Result<Option<Vec<Module>>, Refusal> {
-        let Some(folder) = call.get("checkpoint").filter(|_| !self.blind) else { return Ok(None) };
-        // The configuration is enough to know the layers, so the documents need no weights.
-        let arguments = vec![Argument { name: "config".to_owned(), value: folder.clone() }];
-        self.files.modules(&Call { word: "initialize".to_owned(), version: 1, arguments }, above)
+        if self.blind { Ok(None) } else { self.files.modules(call, above) }
     }
 
     fn steps_per_epoch(&self, _: &Call, _: &StageGraph) -> Result<Option<u64>, Refusal> {

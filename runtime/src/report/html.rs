@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart;
-use super::{Bar, ExportRecord, KernelRecord, LayerRecord, ModelRecord, Report, Score, StageRecord, Timing, Verdict};
+use super::{Bar, Curve, ExportRecord, KernelRecord, LayerRecord, ModelRecord, Report, Score, StageRecord, Timing, Verdict};
 use crate::Result;
 use crate::report::text::{bytes, count, percent, rate};
 
@@ -117,7 +117,7 @@ fn stage_section(stage: &StageRecord) -> Result<Markup> {
     let losses =
         stage.losses.iter().any(|curve| curve.points.len() > 1).then(|| chart::lines(&stage.losses, "loss")).transpose()?;
     let mut schedules = Vec::new();
-    for curve in stage.schedules.iter().filter(|curve| curve.points.len() > 1) {
+    for curve in stage.schedules.iter().filter(|curve| changes(curve)) {
         schedules.push(chart::lines(std::slice::from_ref(curve), &curve.name)?);
     }
     Ok(html! {
@@ -130,6 +130,11 @@ fn stage_section(stage: &StageRecord) -> Result<Markup> {
             @if !stage.layers.is_empty() { (layers(&stage.layers)) }
         }
     })
+}
+
+/// Whether there is something to see.
+fn changes(curve: &Curve) -> bool {
+    curve.points.windows(2).any(|pair| pair[0].1 != pair[1].1)
 }
 
 fn layers(layers: &[LayerRecord]) -> Markup {
