@@ -221,6 +221,9 @@ impl Checker<'_> {
 
     /// Reports a name that is neither bound nor a word of the kind wanted.
     pub(super) fn unknown(&mut self, name: &str, span: Span, wanted: Wanted<'_>) -> Typed {
+        if self.diagnostics.is_full() {
+            return Typed::unknown(span);
+        }
         let diagnostic = if self.scope.def.as_deref() == Some(name) {
             Diagnostic::new(Code::RecursiveDef, span, format!("`{name}` uses itself"))
                 .note("a `def` stands for its body, so it cannot contain itself")

@@ -111,6 +111,11 @@ impl Diagnostics {
         }
     }
 
+    /// Whether no more are kept, so that finding out what to say is in vain.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= MAX_DIAGNOSTICS
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         has_errors(&self.list)
     }
