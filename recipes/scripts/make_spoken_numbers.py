@@ -9,6 +9,7 @@ Needs: Python 3.9, numpy, and the programs espeak-ng and oggenc (vorbis-tools). 
 What holds afterwards; the script checks it and fails otherwise:
 - One Ogg Vorbis file, mono, per row of `manifest.jsonl`: {"audio", "text", "split", "speaker", "noise", "snr_db"}.
 - Texts are lower-case words separated by single spaces, so that a word error rate needs no normalization.
+- A sentence is one to three clauses, FEWEST_WORDS to MOST_WORDS words.
 - No sentence of `test` or `valid` occurs in another split, and none of them occurs twice.
 - Every word of `test` and `valid` occurs in `train`.
 - No utterance is longer than LONGEST_S.
@@ -29,13 +30,16 @@ from pathlib import Path
 import numpy as np
 
 LONGEST_S = 3.9
+FEWEST_WORDS, MOST_WORDS = 5, 12
 SYNTHESIS_RATE = 22_050
 SAMPLE_RATE = 12_000
 VORBIS_QUALITY = -1
-SNR_DB = (8.0, 28.0)
+SNR_DB = (14.0, 30.0)
 
 # Accent, and after `+` the espeak-ng variant: m* male, f* female.
-SPEAKERS = ["en-us", "en-us+m3", "en-us+f2", "en-gb", "en-gb+f3", "en-gb-scotland"]
+SPEAKERS = ["en-us", "en-us+f2", "en-gb", "en-gb+f3"]
+WORDS_PER_MINUTE = (165, 210)
+PITCH = (35, 66)
 NOISES = ["white", "pink", "hum", "babble"]
 
 ONES = (
@@ -48,6 +52,7 @@ ORDINALS = (
     "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
 ).split()
 MONTHS = "january february march april may june july august september october november december".split()
+DAYS_OF_MONTH = dict(zip(MONTHS, (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)))
 DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 ROOMS = "kitchen bedroom bathroom garage office garden hallway".split()
 THINGS = "lights heating radio fan alarm television".split()
@@ -78,8 +83,13 @@ def number(draw):
     return cardinal(draw.randrange(draw.choice([20, 100, 1_000, 10_000])))
 
 
+def day_and_month(draw):
+    month = draw.choice(MONTHS)
+    return ordinal(draw.randint(1, DAYS_OF_MONTH[month])), month
+
+
 def date(draw):
-    month, day = draw.choice(MONTHS), ordinal(draw.randint(1, 31))
+    day, month = day_and_month(draw)
     said = draw.choice([f"the {day} of {month}", f"{month} {day}"])
     year = f" {draw.choice(['nineteen', 'twenty'])} {cardinal(draw.randint(10, 99))}"
     return draw.choice(["", "on "]) + draw.choice([said, said, said + year])
@@ -121,7 +131,7 @@ def level(draw):
 
 def appointment(draw):
     day = draw.choice(["", "next ", "on ", "every ", "call me on "]) + draw.choice(DAYS)
-    when = f" the {ordinal(draw.randint(1, 31))} of {draw.choice(MONTHS)}"
+    when = " the {} of {}".format(*day_and_month(draw))
     hour = f" at {cardinal(draw.randint(1, 12))}{draw.choice(['', ' thirty'])}"
     return day + draw.choice(["", when, hour, hour])
 
@@ -136,7 +146,19 @@ def place(draw):
     return f"{verb} {draw.choice(PLACES)} {cardinal(draw.randrange(1, 400))}"
 
 
-KINDS = [number, date, clock, price, digits, switch, timer, level, appointment, order, place]
+CLAUSES = [number, date, clock, price, digits, switch, timer, level, appointment, order, place]
+CONNECTIVES = ["and", "then", "and then"]
+
+
+def sentence(draw):
+    """Clauses joined until the next one would be a word too many."""
+    said = draw.choice(CLAUSES)(draw)
+    while True:
+        longer = f"{said} {draw.choice(CONNECTIVES)} {draw.choice(CLAUSES)(draw)}"
+        if len(longer.split()) <= MOST_WORDS:
+            said = longer
+        elif len(said.split()) >= FEWEST_WORDS:
+            return said
 
 
 def sentences(draw, counts):
@@ -145,13 +167,13 @@ def sentences(draw, counts):
     for split in ("test", "valid"):
         wanted = len(rows) + counts[split]
         while len(rows) < wanted:
-            text = draw.choice(KINDS)(draw)
+            text = sentence(draw)
             if text not in held_out:
                 held_out.add(text)
                 rows.append((split, text))
     wanted = len(rows) + counts["train"]
     while len(rows) < wanted:
-        text = draw.choice(KINDS)(draw)
+        text = sentence(draw)
         if text not in held_out:
             rows.append(("train", text))
     return rows
@@ -226,7 +248,7 @@ def make_utterance(index, split, text, seed, babble, folder):
     speaker = SPEAKERS[draw.integers(len(SPEAKERS))]
     margins_s = draw.uniform(0.03, 0.15, size=2)
     speech = synthesize_to_fit(
-        text, speaker, int(draw.integers(165, 225)), int(draw.integers(30, 71)), LONGEST_S - margins_s.sum()
+        text, speaker, int(draw.integers(*WORDS_PER_MINUTE)), int(draw.integers(*PITCH)), LONGEST_S - margins_s.sum()
     )
     before, after = (int(margin * SAMPLE_RATE) for margin in margins_s)
     speech = np.pad(speech, (before, after))
@@ -255,9 +277,9 @@ def encode(samples, serial, path):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--out", type=Path, required=True, help="folder to write; made if missing")
-    arguments.add_argument("--train", type=int, default=2_000)
-    arguments.add_argument("--valid", type=int, default=80)
-    arguments.add_argument("--test", type=int, default=430)
+    arguments.add_argument("--train", type=int, default=1_500)
+    arguments.add_argument("--valid", type=int, default=60)
+    arguments.add_argument("--test", type=int, default=300)
     arguments.add_argument("--seed", type=int, default=17)
     arguments.add_argument("--jobs", type=int, default=2)
     options = arguments.parse_args()

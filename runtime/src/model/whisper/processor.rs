@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use super::config::Config;
 use super::prompt::Decoding;
 use crate::audio::LogMel;
-use crate::batch::{Example, Input, Inputs};
+use crate::batch::{Example, IGNORE, Input, Inputs};
 use crate::model::{Decoded, Model, NoTaps, Processor, Row};
 use crate::tokenizer::Tokenizer;
 use crate::{Checkpoint, Fault, Result};
@@ -69,7 +69,8 @@ impl Processor for WhisperProcessor {
         Some(self.log_mel.window_samples())
     }
 
-    /// Labels are Hugging Face's: the prompt after its first token, the text and the end; the decoder reads them shifted by one.
+    /// The decoder reads the prompt and the text; each position's label is the token after it. The prompt is told and never
+    /// guessed, so that none of its tokens is a label.
     fn example(&self, row: &Row) -> Result<Example> {
         let audio = heard(row)?;
         if audio.len() > self.log_mel.window_samples() {
@@ -85,12 +86,14 @@ impl Processor for WhisperProcessor {
                 .help("set `language` and `task` in the checkpoint's generation_config.json"));
         }
         let mut decoder = self.decoding.prompt.tokens.clone();
-        decoder.extend(self.tokenizer.encode(&row.text)?);
+        let prompt = decoder.len();
+        decoder.extend(self.tokenizer.encode(&self.decoding.spelled(&row.text))?);
         if decoder.len() > self.positions {
             return Err(Fault::input(format!("the text {:?} needs {} of {} positions", row.text, decoder.len(), self.positions))
                 .help("cut the utterance, or leave it out of the manifest"));
         }
-        let labels = decoder[1..].iter().chain([&self.decoding.end]).map(|&token| i64::from(token)).collect();
+        let after = decoder[prompt..].iter().chain([&self.decoding.end]).map(|&token| i64::from(token));
+        let labels = std::iter::repeat_n(IGNORE, prompt - 1).chain(after).collect();
         let shape = (self.log_mel.mels(), self.log_mel.frames());
         let input = Input::Features(Tensor::from_vec(self.log_mel.features(audio), shape, &Device::Cpu)?);
         Ok(Example { input, decoder, labels })
@@ -112,10 +115,10 @@ impl Processor for WhisperProcessor {
             for ((index, _), tokens) in group.iter().zip(said) {
                 let Decoded { text, tokens: all } = &mut decoded[*index];
                 let addition = self.text(&tokens)?;
-                if !text.is_empty() && !addition.starts_with(' ') {
+                if !text.is_empty() {
                     text.push(' ');
                 }
-                text.push_str(&addition);
+                text.push_str(addition.trim());
                 all.extend(tokens);
             }
         }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::batch::Input;
+use crate::augmentation::{Augmentation, Random, WordDropout};
+use crate::batch::{IGNORE, Input};
 use crate::model::{Processor, Row, family};
+use crate::shelf::Ratio;
 use crate::{Checkpoint, Fault};
 
 fn nano() -> (Checkpoint, Box<dyn Processor>) {
@@ -19,7 +21,7 @@ fn row(samples: usize, text: &str) -> Row {
 }
 
 #[test]
-fn labels_are_the_prompt_the_text_and_the_end_shifted_by_one() {
+fn labels_are_the_text_and_the_end_shifted_by_one_and_nothing_of_the_prompt() {
     let (checkpoint, processor) = nano();
     let settings = checkpoint.companion_json("generation_config.json").unwrap();
     let id = |pointer: &str| settings.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap() as u32;
@@ -28,12 +30,30 @@ fn labels_are_the_prompt_the_text_and_the_end_shifted_by_one() {
     let example = processor.example(&row(16_000, "turn left")).unwrap();
     assert_eq!(example.decoder[..4], prompt);
     assert!(example.decoder.len() > 4 && example.decoder.len() == example.labels.len());
-    let mut expected: Vec<i64> = example.decoder[1..].iter().map(|&id| i64::from(id)).collect();
-    expected.push(i64::from(id("/eos_token_id")));
+    let text = example.decoder[4..].iter().map(|&id| i64::from(id));
+    let expected: Vec<i64> = [IGNORE; 3].into_iter().chain(text).chain([i64::from(id("/eos_token_id"))]).collect();
     assert_eq!(example.labels, expected);
     let Input::Features(features) = example.input else { panic!("Whisper hears") };
     let positions = checkpoint.config["max_source_positions"].as_u64().unwrap() as usize;
     assert_eq!(features.dims(), [80, 2 * positions]);
+}
+
+#[test]
+fn a_text_is_spelled_as_the_tokenizer_learned_it() {
+    let (_, processor) = nano();
+    let text = |text: &str| processor.example(&row(16_000, text)).unwrap().decoder[4..].to_vec();
+    assert_eq!(text("seven").len(), 1, "a frequent word at the start of a text is one token");
+    assert_eq!(text("seven seven"), [text("seven"), text("seven")].concat());
+}
+
+#[test]
+fn withheld_words_are_words_and_never_the_prompt() {
+    let (_, processor) = nano();
+    let example = processor.example(&row(16_000, "turn left and wait")).unwrap();
+    let mut decoder = example.decoder.clone();
+    WordDropout { share: Ratio(1.0) }.change_text(&mut decoder, &example.labels, &mut Random::new(1, 2, 3));
+    assert_eq!(decoder[..4], example.decoder[..4]);
+    assert!(decoder[4..].iter().all(|&token| token == *decoder.last().unwrap()));
 }
 
 #[test]

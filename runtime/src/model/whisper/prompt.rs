@@ -16,6 +16,8 @@ use crate::{Checkpoint, Fault, Result};
 /// The file.
 const FILE: &str = "generation_config.json";
 const HELP: &str = "use the generation_config.json that came with the checkpoint";
+/// Languages that are written without spaces between words, as Whisper's tokenizer lists them.
+const UNSPACED: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
 
 /// The tokens before the text.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +63,8 @@ pub(super) struct Decoding {
     pub(super) pad: u32,
     /// Tokens from here on are points in time, not text.
     pub(super) timestamps: Option<u32>,
+    /// Whether a text starts with a space, as every word does in languages that separate words.
+    spaced: bool,
 }
 
 impl Decoding {
@@ -79,6 +83,12 @@ impl Decoding {
         let settings = Settings::deserialize(fields)
             .map_err(|error| Fault::input(format!("the settings of generation do not parse: {error}")).at(file).help(HELP))?;
         settings.decoding(config).map_err(|fault| fault.at(file).help(HELP))
+    }
+
+    /// `text` as the model writes it.
+    pub(super) fn spelled(&self, text: &str) -> String {
+        let text = text.trim();
+        if self.spaced { format!(" {text}") } else { text.to_owned() }
     }
 
     /// What `model` says of each sequence of `encoded`, `[batch, positions, width]`; prompt and end excluded.
@@ -137,6 +147,7 @@ impl Settings {
             end: first_end,
             pad: self.pad_token_id.unwrap_or(first_end),
             timestamps: self.no_timestamps_token_id.map(|token| token + 1),
+            spaced: self.language.as_deref().is_none_or(|language| !UNSPACED.contains(&bare(language).as_str())),
         })
     }
 
@@ -174,12 +185,17 @@ impl Settings {
     /// The token of a language written `en` or `<|en|>`.
     fn language_token(&self, language: &str) -> Result<u32> {
         let known = self.lang_to_id.as_ref().ok_or_else(|| Fault::input("`language` is set, and `lang_to_id` is missing"))?;
-        let name = language.to_lowercase();
+        let name = bare(language);
         known.get(&name).or_else(|| known.get(&format!("<|{name}|>"))).copied().ok_or_else(|| {
             let known = known.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
             Fault::input(format!("`language` is `{language}`; the model knows {known}"))
         })
     }
+}
+
+/// The code of a language written `en`, `EN` or `<|en|>`.
+fn bare(language: &str) -> String {
+    language.trim_start_matches("<|").trim_end_matches("|>").to_lowercase()
 }
 
 fn task_token(ids: Option<&BTreeMap<String, u32>>, task: &str) -> Result<u32> {
