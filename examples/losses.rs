@@ -69,7 +69,7 @@ fn run(sets: &[(String, String)]) -> Result<Report> {
         fresh: false,
         despite_bars: false,
         interrupted: &AtomicBool::new(false),
-        peak_memory: &|_| None,
+        peak_memory: &|_, _| None,
     };
     Ok(execute(&compilation.plan, &options, &mut Silent).map_err(|failure| failure.fault)?.report)
 }

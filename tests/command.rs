@@ -5,9 +5,14 @@ use std::process::{Command, Output};
 
 /// Runs `sparsec` in the repository's root.
 fn sparsec(arguments: &[&str]) -> Output {
+    sparsec_in(Path::new(env!("CARGO_MANIFEST_DIR")), arguments)
+}
+
+/// Runs `sparsec` in the folder `directory`.
+fn sparsec_in(directory: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sparsec"))
         .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(directory)
         .env("NO_COLOR", "1")
         .output()
         .expect("the command starts")
@@ -103,4 +108,42 @@ fn speech_becomes_text() {
     let output = sparsec(&["transcribe", "recipes/models/whisper-nano", "recipes/data/spoken-numbers/test/00001.ogg", "--json"]);
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(said[0]["text"], "every sunday at five");
+}
+
+/// The kernels of every layer, as JSON tells them.
+fn kernels(output: &Output, pointer: &str) -> Vec<[String; 4]> {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let records = printed.pointer(pointer).and_then(serde_json::Value::as_array).expect("kernels").clone();
+    records.iter().map(|record| ["path", "tokens", "kernel", "reason"].map(|field| record[field].to_string())).collect()
+}
+
+#[test]
+fn whatever_runs_an_artifact_runs_the_kernels_of_the_report() {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let model = recipes.join("models/whisper-nano").display().to_string();
+    let (folder, path) = recipe(&format!(
+        "edition 2026\ndense = load({model:?})\npruned = prune(dense, layers: linear in encoder, method: magnitude, sparsity: 75%)\n\
+         export(pruned, to: \"out\", format: safetensors)\n"
+    ));
+    let run = |arguments: &[&str]| sparsec_in(folder.path(), arguments);
+    let reported = kernels(&run(&["run", &path, "--allow-outside", "--json"]), "/models/0/kernels");
+    assert!(reported.len() >= 24, "{reported:?}");
+    std::fs::copy(recipes.join("data/spoken-numbers/test/00001.ogg"), folder.path().join("a.ogg")).unwrap();
+    std::fs::write(folder.path().join("a.jsonl"), "{\"audio\": \"a.ogg\", \"text\": \"a\"}\n").unwrap();
+    let chosen = |kernels: &[[String; 4]]| kernels.iter().map(|kernel| kernel[..3].to_vec()).collect::<Vec<_>>();
+    for (arguments, pointer) in [
+        (&["eval", "out", "a.jsonl", "--json"][..], "/kernels"),
+        (&["bench", "out", "--repeats", "1", "--tokens", "1", "--json"], "/layers"),
+    ] {
+        let ran = kernels(&run(arguments), pointer);
+        assert_eq!(chosen(&ran), chosen(&reported), "{arguments:?}");
+        assert!(ran.iter().all(|kernel| kernel[3] == "\"fastest in the tuning file\""), "{arguments:?}: {ran:?}");
+    }
+    std::fs::write(folder.path().join("broken.json"), "{}").unwrap();
+    for arguments in [&["transcribe", "out", "a.ogg"][..], &["eval", "out", "a.jsonl"], &["bench", "out"]] {
+        let output = run(&[arguments, &["--tuning", "broken.json"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains("broken.json"), "{}", text(&output.stderr));
+    }
 }

@@ -1,6 +1,7 @@
 //! A model on the CPU engine: every pruned layer runs the kernel that is fastest for its mask on this machine, dense included.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -16,14 +17,34 @@ use crate::{Checkpoint, Fault, Result};
 /// Token counts that layers are prepared for: decoding, one window of a small encoder, long inputs.
 const TOKENS: [usize; 3] = [1, 128, 384];
 
-/// Kernels by measurement: every candidate is timed on this machine, dense included.
-pub fn measured() -> Options {
-    Options { tokens: TOKENS.to_vec(), ..Options::default() }
+/// Kernels by measurement: candidates whose times `tuning` does not know are timed on this machine, dense included, and it learns
+/// them.
+pub fn measured(tuning: Tuning) -> Options {
+    Options { tokens: TOKENS.to_vec(), choice: Choice::Measure(tuning), ..Options::default() }
 }
 
-/// Kernels by a fixed rule: nothing is timed, and every run makes the same choice.
-pub fn ruled() -> Options {
-    Options { choice: Choice::Frozen(Tuning::default()), ..measured() }
+/// Kernels by what `tuning` knows, and by a fixed rule where it knows nothing: nothing is timed, and every run makes the same choice.
+pub fn frozen(tuning: Tuning) -> Options {
+    Options { choice: Choice::Frozen(tuning.clone()), ..measured(tuning) }
+}
+
+/// Reads measured times of kernels.
+///
+/// # Errors
+/// A file that is missing or was not written by this version.
+pub fn read_tuning(path: &Path) -> Result<Tuning> {
+    Tuning::load(path).map_err(|error| Fault::input(error.to_string()).at(path))
+}
+
+/// Writes measured times of kernels, with the folders above them.
+///
+/// # Errors
+/// A full or read-only disk.
+pub fn write_tuning(tuning: &Tuning, path: &Path) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, &error))?;
+    }
+    tuning.save(path).map_err(|error| Fault::environment(error.to_string()).at(path))
 }
 
 /// A model whose pruned layers are compiled, and what runs in them.

@@ -1,5 +1,6 @@
 //! The whole way from a recipe to an artifact, on a tiny random Whisper and a few tones, in seconds.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sparsec_compiler::{Color, Compilation, SourceSet, compile};
 use sparsec_runtime::facts::{FileFacts, Files};
-use sparsec_runtime::report::Bar;
+use sparsec_runtime::engine;
+use sparsec_runtime::report::{Bar, KernelRecord};
 use sparsec_runtime::run::{Event, Events, Failure, Options, Outcome, Silent, execute};
 use sparsec_runtime::vocabulary::vocabulary;
 use sparsec_runtime::{Checkpoint, FaultKind};
@@ -85,18 +87,22 @@ impl Place {
     fn run(&self, recipe: &str, change: impl FnOnce(&mut Options<'_>), events: &mut dyn Events) -> Result<Outcome, Failure> {
         let compilation = self.compile(recipe);
         let interrupted = AtomicBool::new(false);
-        let mut options = Options {
+        let mut options = self.options(&compilation, &interrupted);
+        change(&mut options);
+        execute(&compilation.plan, &options, events)
+    }
+
+    fn options<'a>(&self, compilation: &'a Compilation, interrupted: &'a AtomicBool) -> Options<'a> {
+        Options {
             sources: &compilation.sources,
             files: Files::of(&self.path().join("tiny.sq"), false),
             directory: self.path().join("work"),
             anywhere: false,
             fresh: false,
             despite_bars: false,
-            interrupted: &interrupted,
-            peak_memory: &|_| None,
-        };
-        change(&mut options);
-        execute(&compilation.plan, &options, events)
+            interrupted,
+            peak_memory: &|_, _| None,
+        }
     }
 
     fn artifact(&self) -> PathBuf {
@@ -190,17 +196,7 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
             }
         };
         let compilation = stopped.compile(&text);
-        let options = Options {
-            sources: &compilation.sources,
-            files: Files::of(&stopped.path().join("tiny.sq"), false),
-            directory: stopped.path().join("work"),
-            anywhere: false,
-            fresh: false,
-            despite_bars: false,
-            interrupted: &flag,
-            peak_memory: &|_| None,
-        };
-        let failure = execute(&compilation.plan, &options, &mut listen).unwrap_err();
+        let failure = execute(&compilation.plan, &stopped.options(&compilation, &flag), &mut listen).unwrap_err();
         assert_eq!(failure.fault.kind, FaultKind::Interrupted, "{}", failure.fault);
         assert!(failure.span.is_some());
         assert!(!stopped.artifact().exists());
@@ -217,6 +213,30 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
     let healed = outcome.report.stages.iter().find(|stage| stage.name == "healed").unwrap();
     assert_eq!(healed.losses[0].points.len(), 6, "losses before the interruption are kept");
     assert!(!stopped.path().join("work/.sparsec/work").read_dir().unwrap().any(|_| true), "nothing unfinished is left");
+}
+
+#[test]
+fn memory_is_weighed_with_the_kernels_that_are_timed() {
+    let place = Place::new();
+    let compilation = place.compile(&recipe("magnitude", "75%", "900"));
+    let interrupted = AtomicBool::new(false);
+    let weighed = RefCell::new(Vec::new());
+    let peak_memory = |folder: &Path, tuning: &Path| {
+        let kernels = engine::frozen(engine::read_tuning(tuning).unwrap());
+        weighed.borrow_mut().push(Checkpoint::read(folder).unwrap().compiled(&kernels).unwrap().kernels);
+        Some(1)
+    };
+    let options = Options { peak_memory: &peak_memory, ..place.options(&compilation, &interrupted) };
+    let report = execute(&compilation.plan, &options, &mut Silent).unwrap().report;
+    let chosen = |kernels: &[KernelRecord]| {
+        kernels.iter().map(|kernel| (kernel.path.clone(), kernel.tokens, kernel.kernel.clone())).collect::<Vec<_>>()
+    };
+    let weighed = weighed.into_inner();
+    assert_eq!(weighed.len(), 2);
+    assert!(weighed[1].len() >= 8 && weighed[1].iter().all(|kernel| kernel.reason == "fastest in the tuning file"));
+    for (model, kernels) in report.models.iter().zip(&weighed) {
+        assert_eq!((model.peak_resident_bytes, chosen(&model.kernels)), (Some(1), chosen(kernels)), "{}", model.name);
+    }
 }
 
 #[test]

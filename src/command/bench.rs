@@ -4,9 +4,10 @@ use sparsec_runtime::measure::{self, Effort, Speed};
 use sparsec_runtime::model::{Row, family};
 use sparsec_runtime::report::KernelRecord;
 use sparsec_runtime::report::text::{percent, rate};
-use sparsec_runtime::{Batch, Checkpoint, Fault, Result, engine};
+use sparsec_runtime::{Batch, Checkpoint, Fault, Result};
 use std::path::PathBuf;
 
+use super::kernels::Kernels;
 use crate::exit::Exit;
 use crate::terminal;
 
@@ -22,6 +23,8 @@ pub struct Arguments {
     /// Tokens decoded in each run
     #[arg(long, default_value_t = 24)]
     tokens: usize,
+    #[command(flatten)]
+    kernels: Kernels,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -37,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     let inputs = Batch::of(&[example], processor.pad())?.inputs;
 
     let dense = checkpoint.model()?;
-    let engine = checkpoint.compiled(&engine::measured())?;
+    let engine = arguments.kernels.engine(&checkpoint)?;
     let effort = Effort { repeats: arguments.repeats.max(1), tokens: arguments.tokens.max(1), start };
     let speeds = measure::speed(&[&*dense, &*engine.model], &inputs, effort)?;
     if arguments.json {

@@ -3,10 +3,11 @@
 //! Memory is a figure of a whole process, so every model of a report is measured in one of its own.
 
 use sparsec_runtime::model::{Row, family};
-use sparsec_runtime::{Checkpoint, Fault, Result, engine, measure};
+use sparsec_runtime::{Checkpoint, Fault, Result, measure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::kernels::Kernels;
 use crate::exit::Exit;
 
 /// The name of the subcommand.
@@ -15,12 +16,14 @@ const NAME: &str = "decode-once";
 #[derive(clap::Args)]
 pub struct Arguments {
     artifact: PathBuf,
+    #[command(flatten)]
+    kernels: Kernels,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let checkpoint = Checkpoint::read(&arguments.artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
-    let model = checkpoint.compiled(&engine::ruled())?.model;
+    let model = arguments.kernels.engine(&checkpoint)?.model;
     let second = processor.sample_rate().unwrap_or(16_000) as usize;
     let tone = (0..second).map(|at| (at as f32 * 0.05).sin() * 0.1).collect::<Vec<f32>>();
     processor.decode(&*model, &[Row { audio: Some(tone.into()), ..Row::default() }])?;
@@ -29,8 +32,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Peak resident bytes of a process that runs this subcommand on `folder`; none if it cannot be told.
-pub fn in_a_process_of_its_own(folder: &Path) -> Option<u64> {
+/// Peak resident bytes of a process that runs this subcommand on `folder` with the kernels that the file `tuning` chooses; none if it
+/// cannot be told.
+pub fn in_a_process_of_its_own(folder: &Path, tuning: &Path) -> Option<u64> {
     let command = std::env::current_exe().ok()?;
     let threads = rayon::current_num_threads().to_string();
     let output = Command::new(command)
@@ -38,6 +42,8 @@ pub fn in_a_process_of_its_own(folder: &Path) -> Option<u64> {
         .arg(threads)
         .arg(NAME)
         .arg(folder)
+        .arg("--tuning")
+        .arg(tuning)
         .stderr(Stdio::null())
         .stdin(Stdio::null())
         .output()

@@ -8,6 +8,7 @@ use sparsec_runtime::shelf::InputPath;
 use sparsec_runtime::{Checkpoint, Fault, Result};
 use std::path::PathBuf;
 
+use super::kernels::Kernels;
 use crate::exit::{Exit, INTERRUPTED};
 use crate::progress::Progress;
 
@@ -22,7 +23,9 @@ pub struct Arguments {
     /// Score only the rows whose `split` column says this
     #[arg(long)]
     split: Option<String>,
-    /// Print JSON, with what was said for every row
+    #[command(flatten)]
+    kernels: Kernels,
+    /// Print JSON, with what was said for every row and the kernels that ran
     #[arg(long)]
     json: bool,
 }
@@ -30,7 +33,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let rows = rows(arguments)?;
     let checkpoint = Checkpoint::read(&arguments.artifact)?;
-    let texts = transcripts(&checkpoint, &*checkpoint.model()?, &rows, &INTERRUPTED, &mut Progress::new())?;
+    let engine = arguments.kernels.engine(&checkpoint)?;
+    let texts = transcripts(&checkpoint, &*engine.model, &rows, &INTERRUPTED, &mut Progress::new())?;
     let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
     let score = Scores::new(wer::edits, Normalization::Basic, pairs)?.record(
         "wer",
@@ -43,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
             .enumerate()
             .map(|(index, text)| serde_json::json!({ "reference": rows.text(index), "hypothesis": text }))
             .collect();
-        super::print_json(&serde_json::json!({ "score": score, "rows": said }))?;
+        super::print_json(&serde_json::json!({ "score": score, "rows": said, "kernels": engine.kernels }))?;
     } else {
         let words = score.words.map(|words| format!(", {words} words")).unwrap_or_default();
         println!("WER {} ({} … {}), {} rows{words}", percent(score.value), percent(score.low), percent(score.high), score.rows);

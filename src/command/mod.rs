@@ -7,6 +7,7 @@ mod doctor;
 mod eval;
 mod explain;
 mod inspect;
+mod kernels;
 mod ls;
 mod plan;
 mod recipe;

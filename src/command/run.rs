@@ -3,7 +3,7 @@
 use sparsec_compiler::SourceSet;
 use sparsec_runtime::run::{self, Failure, Options, Outcome};
 use sparsec_runtime::{Fault, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::decode_once;
 use super::recipe::Recipe;
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         fresh: arguments.fresh,
         despite_bars: arguments.despite_bars,
         interrupted: &INTERRUPTED,
-        peak_memory: &|folder: &Path| decode_once::in_a_process_of_its_own(folder),
+        peak_memory: &decode_once::in_a_process_of_its_own,
     };
     let outcome = run::execute(&compilation.plan, &options, &mut Progress::new())
         .map_err(|failure| placed(failure, &compilation.sources))?;

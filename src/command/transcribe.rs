@@ -2,9 +2,10 @@
 
 use sparsec_runtime::audio::Windows;
 use sparsec_runtime::model::{Row, family};
-use sparsec_runtime::{Checkpoint, Fault, Result, engine};
+use sparsec_runtime::{Checkpoint, Fault, Result};
 use std::path::{Path, PathBuf};
 
+use super::kernels::Kernels;
 use crate::exit::{Exit, INTERRUPTED};
 
 /// Transcribe sound files (wav, flac, mp3, ogg; any rate, any number of channels, any length)
@@ -16,6 +17,8 @@ pub struct Arguments {
     /// Sound files
     #[arg(required = true, value_name = "SOUND")]
     sounds: Vec<PathBuf>,
+    #[command(flatten)]
+    kernels: Kernels,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -24,7 +27,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let checkpoint = Checkpoint::read(&arguments.artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
-    let model = checkpoint.compiled(&engine::ruled())?.model;
+    let model = arguments.kernels.engine(&checkpoint)?.model;
     let (Some(rate), Some(window)) = (processor.sample_rate(), processor.window_samples()) else {
         return Err(Fault::input("this model does not hear").at(&arguments.artifact).help("use a Whisper checkpoint"));
     };

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use blake3::{Hash, Hasher};
 use sparsec_compiler::{Call, Plan, Requirement, Step, StepId, Task};
-use sparsec_kernels::{Choice, Tuning};
+use sparsec_kernels::Tuning;
 
 use super::{Event, Events, Failure, Options, Outcome, State, keys, models, scores};
 use crate::dataset::{Dataset, Rows};
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::export::Provenance;
 use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Scores};
 use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict};
@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
     pub(super) fn new(plan: &'a Plan, options: &'a Options<'a>) -> Result<Self> {
         let state = State::open(&options.directory)?;
         let known = state.tuning();
-        let tuning = if known.exists() { Tuning::load(&known).map_err(tuning_fault(&known))? } else { Tuning::default() };
+        let tuning = if known.exists() { engine::read_tuning(&known)? } else { Tuning::default() };
         Ok(Self {
             plan,
             options,
@@ -296,13 +296,10 @@ impl<'a> Run<'a> {
         let report = match known {
             Some(report) => report,
             None => {
-                let report = self.report(events)?;
+                let report = self.report(&folder.join("tuning.json"), events)?;
                 disk::write_json(&json, &report)?;
                 let html = report.to_html()?;
                 disk::write_file(&folder.join("report.html"), |file| file.write_all(html.as_bytes()))?;
-                for path in [self.state.tuning(), folder.join("tuning.json")] {
-                    self.tuning.save(&path).map_err(tuning_fault(&path))?;
-                }
                 report
             }
         };
@@ -319,7 +316,9 @@ impl<'a> Run<'a> {
         Ok(Outcome { report, files, nothing_to_do })
     }
 
-    fn report(&self, events: &mut dyn Events) -> Result<Report> {
+    /// Measures the models. Their kernels are chosen first and the times behind the choice kept as `tuning`, so that all figures are
+    /// of the same kernels.
+    fn report(&self, tuning: &Path, events: &mut dyn Events) -> Result<Report> {
         let steps = self.compared();
         let checkpoints = steps.iter().map(|step| self.model(step.id)).collect::<Result<Vec<_>>>()?;
         let mut records = Vec::with_capacity(steps.len());
@@ -328,8 +327,14 @@ impl<'a> Run<'a> {
             records.push(ModelRecord { scores, ..models::sizes(&step.name, checkpoint)? });
         }
         events.event(Event::Note("measuring size, memory and speed"));
-        models::weigh(&checkpoints, &mut records, &self.state.root().join("scratch"), self.options.peak_memory)?;
         let engines = checkpoints.iter().map(|checkpoint| self.engine(checkpoint)).collect::<Result<Vec<_>>>()?;
+        for path in [&self.state.tuning(), tuning] {
+            engine::write_tuning(&self.tuning, path)?;
+        }
+        for (record, engine) in records.iter_mut().zip(&engines) {
+            record.kernels.clone_from(&engine.kernels);
+        }
+        models::weigh(&checkpoints, &mut records, &self.state.root().join("scratch"), tuning, self.options.peak_memory)?;
         let mut notes = Vec::new();
         match &self.scored {
             Some(rows) => models::time(&checkpoints, &engines, &mut records, rows)?,
@@ -356,7 +361,7 @@ impl<'a> Run<'a> {
 
     /// The model of `checkpoint` as it is scored and timed: pruned layers compiled, with the kernels that the tuning chooses.
     fn engine(&self, checkpoint: &Checkpoint) -> Result<Engine> {
-        checkpoint.compiled(&sparsec_kernels::Options { choice: Choice::Measure(self.tuning.clone()), ..Default::default() })
+        checkpoint.compiled(&engine::measured(self.tuning.clone()))
     }
 
     /// The models to compare: those that a bar scores or that are exported, the first one made first.
@@ -410,14 +415,6 @@ impl Inputs for Run<'_> {
             metrics: self.scores.iter().filter(|(of, _)| *of == step).map(|(_, score)| score.clone()).collect(),
             missed_bars: missed.map(|(_, verdict)| verdict.text.clone()).collect(),
         }
-    }
-}
-
-/// The fault for a tuning file that cannot be used.
-fn tuning_fault(path: &Path) -> impl FnOnce(sparsec_kernels::KernelError) -> Fault {
-    let path = path.to_owned();
-    move |error| {
-        Fault::environment(format!("the measured times of kernels: {error}")).at(path).help("delete this file to measure again")
     }
 }
 

@@ -12,7 +12,7 @@ mod scores;
 pub mod snapshot;
 mod state;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use sparsec_compiler::{Plan, SourceSet, Span};
@@ -42,10 +42,13 @@ pub struct Options<'a> {
     pub despite_bars: bool,
     /// Set when the user wants the run to stop.
     pub interrupted: &'a AtomicBool,
-    /// The largest resident set, bytes, of a process that loads the checkpoint in a folder and decodes with it; the command knows
-    /// how to start one.
-    pub peak_memory: &'a dyn Fn(&std::path::Path) -> Option<u64>,
+    /// The largest resident set, bytes, of a process that loads the checkpoint in a folder and decodes with it, with the kernels that
+    /// a tuning file chooses; the command knows how to start one.
+    pub peak_memory: &'a PeakMemory<'a>,
 }
+
+/// From the folder of a checkpoint and a tuning file to the largest resident set, bytes; none where it cannot be told.
+pub type PeakMemory<'a> = dyn Fn(&Path, &Path) -> Option<u64> + 'a;
 
 /// What came of a run.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::PeakMemory;
 use crate::dataset::{Dataset, Rows};
 use crate::engine::Engine;
 use crate::measure::{self, Effort};
@@ -37,7 +38,7 @@ pub(super) fn sizes(name: &str, checkpoint: &Checkpoint) -> Result<ModelRecord> 
 }
 
 /// Writes every model into a folder of its own below `scratch`, as it would be exported, and measures its bytes and the memory of a
-/// process that runs it.
+/// process that runs it with the kernels that the file `tuning` chooses.
 ///
 /// # Errors
 /// A disk that is full.
@@ -45,14 +46,15 @@ pub(super) fn weigh(
     models: &[Checkpoint],
     records: &mut [ModelRecord],
     scratch: &Path,
-    peak_memory: &dyn Fn(&Path) -> Option<u64>,
+    tuning: &Path,
+    peak_memory: &PeakMemory<'_>,
 ) -> Result<()> {
     std::fs::create_dir_all(scratch).map_err(|error| Fault::writing(scratch, &error))?;
     for (checkpoint, record) in models.iter().zip(records) {
         let folder = tempfile::tempdir_in(scratch).map_err(|error| Fault::writing(scratch, &error))?;
         checkpoint.write_into(folder.path())?;
         record.bytes_on_disk = disk::folder_bytes(folder.path())?;
-        record.peak_resident_bytes = peak_memory(folder.path());
+        record.peak_resident_bytes = peak_memory(folder.path(), tuning);
     }
     Ok(())
 }
@@ -69,8 +71,7 @@ pub(super) fn time(models: &[Checkpoint], engines: &[Engine], records: &mut [Mod
     let inputs = Batch::of(&[example], processor.pad())?.inputs;
     let built: Vec<&dyn model::Model> = engines.iter().map(|engine| &*engine.model).collect();
     let speeds = measure::speed(&built, &inputs, Effort { repeats: REPEATS, tokens: TOKENS, start })?;
-    for ((record, engine), speed) in records.iter_mut().zip(engines).zip(speeds) {
-        record.kernels.clone_from(&engine.kernels);
+    for (record, speed) in records.iter_mut().zip(speeds) {
         record.encoder_ms = Some(speed.encoder_ms);
         record.decode_tokens_per_second = Some(speed.decode_tokens_per_second);
     }

@@ -22,6 +22,9 @@ use crate::{Fault, Result};
 /// The name of the folder.
 const NAME: &str = ".sparsec";
 
+/// The name of the file of measured kernel times.
+const TUNING: &str = "tuning.json";
+
 /// The state folder of a working directory, locked by this process.
 pub struct State {
     root: PathBuf,
@@ -71,7 +74,12 @@ impl State {
 
     /// The file of measured kernel times, which decide what runs in a pruned layer.
     pub fn tuning(&self) -> PathBuf {
-        self.root.join("tuning.json")
+        self.root.join(TUNING)
+    }
+
+    /// That file of the working directory `directory`, for whoever runs an artifact beside it; nothing is locked or made.
+    pub fn tuning_of(directory: &Path) -> PathBuf {
+        directory.join(NAME).join(TUNING)
     }
 
     /// The file that says what was exported.

@@ -1,0 +1,30 @@
+//! Which kernels run in pruned layers: decided here, the same way for every subcommand that runs an artifact.
+
+use sparsec_kernels::Tuning;
+use sparsec_runtime::engine::{self, Engine};
+use sparsec_runtime::run::State;
+use sparsec_runtime::{Checkpoint, Result};
+use std::path::{Path, PathBuf};
+
+/// Where the measured times come from that decide which kernels run.
+#[derive(clap::Args)]
+pub struct Kernels {
+    /// Choose kernels by this tuning file alone, and measure nothing [default: the times in `.sparsec/tuning.json` where a run left
+    /// it, measuring what it lacks]
+    #[arg(long, value_name = "FILE")]
+    tuning: Option<PathBuf>,
+}
+
+impl Kernels {
+    /// The model of `checkpoint` with its pruned layers compiled.
+    pub fn engine(&self, checkpoint: &Checkpoint) -> Result<Engine> {
+        let options = match &self.tuning {
+            Some(path) => engine::frozen(engine::read_tuning(path)?),
+            None => {
+                let beside = State::tuning_of(Path::new("."));
+                engine::measured(if beside.exists() { engine::read_tuning(&beside)? } else { Tuning::default() })
+            }
+        };
+        checkpoint.compiled(&options)
+    }
+}
