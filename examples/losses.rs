@@ -68,6 +68,7 @@ fn run(sets: &[(String, String)]) -> Result<Report> {
         anywhere: false,
         fresh: false,
         despite_bars: false,
+        tuning: None,
         interrupted: &AtomicBool::new(false),
         peak_memory: &|_, _| None,
     };

@@ -28,6 +28,10 @@ pub struct Arguments {
     /// Export even if a bar was missed; the report says so
     #[arg(long)]
     despite_bars: bool,
+    /// Choose kernels by this tuning file alone, such as the `tuning.json` beside an earlier report: the same file, seed and number of
+    /// threads give the same bits
+    #[arg(long, value_name = "FILE")]
+    tuning: Option<PathBuf>,
     /// Print the report as JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -42,6 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         anywhere: arguments.recipe.settings.allow_outside,
         fresh: arguments.fresh,
         despite_bars: arguments.despite_bars,
+        tuning: arguments.tuning.clone(),
         interrupted: &INTERRUPTED,
         peak_memory: &decode_once::in_a_process_of_its_own,
     };

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use blake3::{Hash, Hasher};
+use blake3::Hash;
 use sparsec_compiler::{Call, Plan, Requirement, Step, StepId, Task};
 use sparsec_kernels::Tuning;
 
@@ -37,8 +37,10 @@ pub(super) struct Run<'a> {
     scores: Vec<(StepId, Score)>,
     /// Rows that a model was scored on.
     scored: Option<Rows>,
-    /// Measured times of kernels, from earlier runs and from this one.
+    /// Measured times of kernels, from earlier runs and from this one, or from the file that was given.
     tuning: Tuning,
+    /// The content of that file: what was computed with other kernels is not reused.
+    pinned: Option<Hash>,
     /// Whether a stage ran, a score was computed or an artifact written.
     worked: bool,
 }
@@ -47,12 +49,17 @@ impl<'a> Run<'a> {
     pub(super) fn new(plan: &'a Plan, options: &'a Options<'a>) -> Result<Self> {
         let state = State::open(&options.directory)?;
         let known = state.tuning();
-        let tuning = if known.exists() { engine::read_tuning(&known)? } else { Tuning::default() };
+        let (tuning, pinned) = match &options.tuning {
+            Some(path) => (engine::read_tuning(path)?, Some(disk::content_hash(path)?)),
+            None if known.exists() => (engine::read_tuning(&known)?, None),
+            None => (Tuning::default(), None),
+        };
         Ok(Self {
             plan,
             options,
             state,
             tuning,
+            pinned,
             keys: Vec::new(),
             outputs: RefCell::default(),
             records: Vec::new(),
@@ -254,8 +261,7 @@ impl<'a> Run<'a> {
         let (ModelRef(model), DataRef(data)) = (metric.model(), metric.data());
         let rows = self.data(data.step, data.field.as_deref())?;
         let part = keys::part(&self.keys[data.step.index()], data.field.as_deref().unwrap_or_default());
-        let path =
-            self.state.score(&Hasher::new().update(self.keys[model.step.index()].as_bytes()).update(part.as_bytes()).finalize());
+        let path = self.state.score(&keys::hash([&self.keys[model.step.index()], &part].into_iter().chain(&self.pinned)));
         if self.options.fresh && path.exists() {
             std::fs::remove_file(&path).map_err(|error| Fault::writing(&path, &error))?;
         }
@@ -284,12 +290,8 @@ impl<'a> Run<'a> {
 
     /// The report, and where it lies.
     fn finish(self, events: &mut dyn Events) -> Result<Outcome> {
-        let mut hasher = Hasher::new();
-        for key in &self.keys {
-            hasher.update(key.as_bytes());
-        }
-        hasher.update(&[u8::from(self.options.despite_bars)]);
-        let folder = self.state.report(&hasher.finalize());
+        let key = keys::hash(self.keys.iter().chain(&self.pinned));
+        let folder = self.state.report(&keys::part(&key, if self.options.despite_bars { "despite bars" } else { "" }));
         let json = folder.join("report.json");
         let known: Option<Report> = if self.worked { None } else { read_json(&json).ok() };
         let nothing_to_do = known.is_some();
@@ -328,8 +330,9 @@ impl<'a> Run<'a> {
         }
         events.event(Event::Note("measuring size, memory and speed"));
         let engines = checkpoints.iter().map(|checkpoint| self.engine(checkpoint)).collect::<Result<Vec<_>>>()?;
-        for path in [&self.state.tuning(), tuning] {
-            engine::write_tuning(&self.tuning, path)?;
+        engine::write_tuning(&self.tuning, tuning)?;
+        if self.pinned.is_none() {
+            engine::write_tuning(&self.tuning, &self.state.tuning())?;
         }
         for (record, engine) in records.iter_mut().zip(&engines) {
             record.kernels.clone_from(&engine.kernels);
@@ -361,7 +364,8 @@ impl<'a> Run<'a> {
 
     /// The model of `checkpoint` as it is scored and timed: pruned layers compiled, with the kernels that the tuning chooses.
     fn engine(&self, checkpoint: &Checkpoint) -> Result<Engine> {
-        checkpoint.compiled(&engine::measured(self.tuning.clone()))
+        let kernels = if self.pinned.is_some() { engine::frozen } else { engine::measured };
+        checkpoint.compiled(&kernels(self.tuning.clone()))
     }
 
     /// The models to compare: those that a bar scores or that are exported, the first one made first.

@@ -27,9 +27,18 @@ pub(super) fn key(step: &Step, above: &[Hash], locate: impl Fn(&str) -> Result<P
     Ok(hasher.finalize())
 }
 
+/// One key of several.
+pub(super) fn hash<'a>(keys: impl IntoIterator<Item = &'a Hash>) -> Hash {
+    let mut hasher = Hasher::new();
+    for key in keys {
+        hasher.update(key.as_bytes());
+    }
+    hasher.finalize()
+}
+
 /// The key that also depends on `content`: what rows hold, wherever their files are.
 pub(super) fn with_content(key: &Hash, content: &Hash) -> Hash {
-    Hasher::new().update(key.as_bytes()).update(content.as_bytes()).finalize()
+    hash([key, content])
 }
 
 /// The key of `name` under `key`, such as a part of a data set.

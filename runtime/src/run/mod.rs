@@ -40,6 +40,9 @@ pub struct Options<'a> {
     pub fresh: bool,
     /// Whether to export although a bar was missed.
     pub despite_bars: bool,
+    /// A tuning file that alone chooses kernels, such as the one in the report of another run: nothing is measured, and with the same
+    /// threads everything is computed as there, bit for bit.
+    pub tuning: Option<PathBuf>,
     /// Set when the user wants the run to stop.
     pub interrupted: &'a AtomicBool,
     /// The largest resident set, bytes, of a process that loads the checkpoint in a folder and decodes with it, with the kernels that
