@@ -106,5 +106,32 @@ fn records(path: &str, explanation: &Explanation) -> impl Iterator<Item = Kernel
         kernel: choice.format.clone(),
         reason: choice.reason.clone(),
         micros: choice.milliseconds.iter().map(|(format, time)| (format.clone(), 1e3 * time)).collect::<BTreeMap<_, _>>(),
+        refused: explanation.refused.clone(),
+        miscompiled: explanation.miscompiled.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sparsec_kernels::Mask;
+
+    use super::*;
+    use crate::report::miscompilation;
+
+    #[test]
+    fn what_a_layer_refused_reaches_its_records() {
+        let weights: Vec<f32> = (0..64 * 64).map(|at| if at % 4 == 0 { 1.0 } else { 0.0 }).collect();
+        let options = Options { code_budget: sparsec_kernels::CodeBudget::of_bytes(1), ..measured(Tuning::default()) };
+        let layer = SparseLinear::prepare(&weights, Mask::of_nonzeros(&weights, 64, 64), None, &options).unwrap();
+        let mut explanation = layer.explain().clone();
+        let told: Vec<KernelRecord> = records("fc1", &explanation).collect();
+        assert!(told.iter().all(|record| record.refused == explanation.refused));
+        assert!(miscompilation(&told).is_none(), "a refusal is no bug");
+        explanation.refused.insert("rowblock".into(), "an index register".into());
+        explanation.miscompiled.insert("rowblock".into());
+        let told: Vec<KernelRecord> = records("fc1", &explanation).collect();
+        assert!(told[0].why().ends_with("; no rowblock: an index register"), "{}", told[0].why());
+        let note = miscompilation(&told).unwrap();
+        assert!(note.contains("in 1 layers") && note.contains("`fc1`: an index register"), "{note}");
+    }
 }

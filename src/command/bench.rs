@@ -69,7 +69,7 @@ fn print_layers(kernels: &[KernelRecord]) {
             &kernel.kernel,
             &micros(&kernel.kernel),
             &micros("dense"),
-            &kernel.reason,
+            &kernel.why(),
         ]);
     }
     println!("{table}");

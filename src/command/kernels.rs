@@ -2,6 +2,7 @@
 
 use sparsec_kernels::Tuning;
 use sparsec_runtime::engine::{self, Engine};
+use sparsec_runtime::report::miscompilation;
 use sparsec_runtime::run::State;
 use sparsec_runtime::{Checkpoint, Result};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,10 @@ impl Kernels {
                 engine::measured(if beside.exists() { engine::read_tuning(&beside)? } else { Tuning::default() })
             }
         };
-        checkpoint.compiled(&options)
+        let engine = checkpoint.compiled(&options)?;
+        if let Some(warning) = miscompilation(&engine.kernels) {
+            eprintln!("warning: {warning}");
+        }
+        Ok(engine)
     }
 }

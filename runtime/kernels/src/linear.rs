@@ -1,6 +1,6 @@
 //! A linear layer whose zeros are known: stored in the formats that are fastest for the token counts it will see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,6 +143,8 @@ pub struct Explanation {
     pub choices: Vec<Chosen>,
     /// Formats that could not serve, with the reason.
     pub refused: BTreeMap<String, String>,
+    /// Those of them whose machine code failed its own check: a fault of this crate that somebody must hear of.
+    pub miscompiled: BTreeSet<String>,
 }
 
 /// The kernel for one range of token counts.
@@ -190,11 +192,12 @@ struct Preparation<'a> {
     options: &'a Options,
     forms: BTreeMap<&'static str, Box<dyn Compressed>>,
     refused: BTreeMap<String, String>,
+    miscompiled: BTreeSet<String>,
 }
 
 impl<'a> Preparation<'a> {
     fn new(matrix: &'a SparseMatrix, bias: &'a [f32], options: &'a Options) -> Self {
-        Self { matrix, bias, options, forms: BTreeMap::new(), refused: BTreeMap::new() }
+        Self { matrix, bias, options, forms: BTreeMap::new(), refused: BTreeMap::new(), miscompiled: BTreeSet::new() }
     }
 
     fn finish(mut self) -> Result<SparseLinear> {
@@ -212,6 +215,7 @@ impl<'a> Preparation<'a> {
                 sparsity: self.matrix.mask().sparsity(),
                 choices,
                 refused: self.refused,
+                miscompiled: self.miscompiled,
             },
         };
         for (range, choice) in ranges.iter().zip(&linear.explanation.choices) {
@@ -305,12 +309,22 @@ impl<'a> Preparation<'a> {
                 self.forms.insert(format.word(), form);
                 Ok(true)
             }
-            Err(KernelError::Refused(reason) | KernelError::SelfCheck(reason)) => {
-                self.refused.insert(format.word().into(), reason);
-                Ok(false)
-            }
-            Err(error) => Err(error),
+            Err(error) => self.refuse(format.word(), error).map(|()| false),
         }
+    }
+
+    /// Leaves the format `word` out, if `error` is one that another format can make good.
+    fn refuse(&mut self, word: &str, error: KernelError) -> Result<()> {
+        let reason = match error {
+            KernelError::Refused(reason) => reason,
+            KernelError::SelfCheck(reason) => {
+                self.miscompiled.insert(word.into());
+                reason
+            }
+            error => return Err(error),
+        };
+        self.refused.insert(word.into(), reason);
+        Ok(())
     }
 }
 
@@ -363,6 +377,21 @@ mod tests {
         let few_zeros = random_matrix(40, 96, 0.9, 3);
         let linear = SparseLinear::prepare(few_zeros.weights(), (**few_zeros.mask()).clone(), None, &Options::default()).unwrap();
         assert!(linear.explain().refused["bitmask"].contains("below 30 % sparsity"));
+    }
+
+    #[test]
+    fn code_that_fails_its_check_does_not_run_and_is_told_apart() {
+        let matrix = random_matrix(40, 96, 0.25, 3);
+        let (options, bias) = (Options { tokens: vec![1, 64], ..Options::default() }, [0.0; 40]);
+        let mut preparation = Preparation::new(&matrix, &bias, &options);
+        preparation.refuse("rowblock", KernelError::SelfCheck("an index register".into())).unwrap();
+        preparation.refuse("bitmask", KernelError::Refused("no room".into())).unwrap();
+        assert!(preparation.refuse("dense", KernelError::Shape("too long".into())).is_err());
+        let linear = preparation.finish().unwrap();
+        let Explanation { choices, refused, miscompiled, .. } = linear.explain();
+        assert!(choices.iter().all(|choice| ["dense", "gemm"].contains(&choice.format.as_str())), "{choices:?}");
+        assert_eq!((refused["rowblock"].as_str(), refused["bitmask"].as_str()), ("an index register", "no room"));
+        assert_eq!(miscompiled.iter().collect::<Vec<_>>(), ["rowblock"]);
     }
 
     #[test]

@@ -179,7 +179,7 @@ fn kernel_row(kernel: &KernelRecord) -> Markup {
             td { (kernel.tokens) }
             td { (kernel.kernel) }
             td { (times.join(", ")) }
-            td { (kernel.reason) }
+            td { (kernel.why()) }
         }
     }
 }
@@ -211,5 +211,27 @@ impl ModelRecord {
     /// The score of `metric` on `data`, if it was taken.
     pub fn score(&self, metric: &str, data: &str) -> Option<&Score> {
         self.scores.iter().find(|score| score.metric == metric && score.data == data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_a_layer_refused_are_shown() {
+        let record = KernelRecord {
+            path: "fc1".to_owned(),
+            shape: [4, 8],
+            sparsity: 0.5,
+            tokens: 1,
+            kernel: "dense".to_owned(),
+            reason: "fastest when measured".to_owned(),
+            micros: [("dense".to_owned(), 1.0)].into(),
+            refused: [("rowblock".to_owned(), "its code < 1 byte".to_owned())].into(),
+            miscompiled: Default::default(),
+        };
+        let row = kernel_row(&record).into_string();
+        assert!(row.contains("fastest when measured; no rowblock: its code &lt; 1 byte"), "{row}");
     }
 }

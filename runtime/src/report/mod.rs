@@ -8,7 +8,7 @@ mod html;
 pub mod text;
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The report of one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -175,6 +175,33 @@ pub struct KernelRecord {
     pub reason: String,
     /// Microseconds by candidate, `dense` among them.
     pub micros: BTreeMap<String, f64>,
+    /// Kernels that could not serve this layer, with the reason.
+    pub refused: BTreeMap<String, String>,
+    /// Those of them whose machine code failed its own check; none unless this program has a bug.
+    pub miscompiled: BTreeSet<String>,
+}
+
+impl KernelRecord {
+    /// Why this kernel runs and others do not, in words.
+    pub fn why(&self) -> String {
+        let refused = self.refused.iter().map(|(kernel, reason)| format!("; no {kernel}: {reason}"));
+        std::iter::once(self.reason.clone()).chain(refused).collect()
+    }
+}
+
+/// What must be said loudly about `kernels`: machine code that failed its own check. Nothing where there is none.
+pub fn miscompilation(kernels: &[KernelRecord]) -> Option<String> {
+    let broken = |record: &&KernelRecord| !record.miscompiled.is_empty();
+    let layers: BTreeSet<&str> = kernels.iter().filter(broken).map(|record| record.path.as_str()).collect();
+    let first = kernels.iter().find(broken)?;
+    let kernel = first.miscompiled.first()?;
+    let reason = first.refused.get(kernel).map_or("no reason is known", String::as_str);
+    Some(format!(
+        "MISCOMPILED: machine code failed its own check in {} layers and does not run there; first the {kernel} kernel of `{}`: {reason}. \
+         This is a bug in sparsec; please report it",
+        layers.len(),
+        first.path
+    ))
 }
 
 /// What became of a `require`.

@@ -13,7 +13,7 @@ use crate::dataset::{Dataset, Rows};
 use crate::engine::{self, Engine};
 use crate::export::Provenance;
 use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Scores};
-use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict};
+use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict, miscompilation};
 use crate::shelf::{DataRef, ModelRef};
 use crate::stage::{Inputs, Output, STAGES, StageRow, Work};
 use crate::{Checkpoint, Fault, Result, disk, facts, folder};
@@ -342,6 +342,11 @@ impl<'a> Run<'a> {
         match &self.scored {
             Some(rows) => models::time(&checkpoints, &engines, &mut records, rows)?,
             None => notes.push("speed was not measured: no `require` names data to measure it on".to_owned()),
+        }
+        let miscompiled = records.iter().filter_map(|record| Some(format!("{}: {}", record.name, miscompilation(&record.kernels)?)));
+        for note in miscompiled {
+            events.event(Event::Note(&note));
+            notes.insert(0, note);
         }
         if checkpoints.iter().any(|checkpoint| !checkpoint.quantized.is_empty()) {
             notes.push(
