@@ -4,32 +4,33 @@
 //! fault of kind [`FaultKind::Running`](crate::FaultKind), for it means that the stage did not do what the recipe says.
 
 use candle_core::Tensor;
+use rayon::prelude::*;
 
 use crate::pruner::Scope;
-use crate::{Checkpoint, Fault, Result};
+use crate::{Checkpoint, Fault, Result, weight};
 
-/// Every layer of `layers`, or all of them together where `scope` is global, has lost at least `round(weights * sparsity)` weights.
-pub fn sparsity_reached(checkpoint: &Checkpoint, layers: &[String], sparsity: f64, scope: Scope) -> Result<()> {
+/// Weights by which a sparsity may be missed in a tensor, or in all of them together where they are pruned together: that of rounding.
+const TOLERANCE: usize = 1;
+
+/// Every layer of `layers`, or all of them together where `scope` is global, has lost `round(weights * sparsity)` weights, no fewer and
+/// no more; or as many as `before` had lost already, if those are more.
+pub fn sparsity_reached(before: &Checkpoint, after: &Checkpoint, layers: &[String], sparsity: f64, scope: Scope) -> Result<()> {
     let groups: Vec<&[String]> = match scope {
         Scope::Uniform => layers.chunks(1).collect(),
         Scope::Global => vec![layers],
     };
     for group in groups {
-        let (mut weights, mut kept) = (0, 0);
+        let (mut weights, mut removed, mut removed_before) = (0, 0, 0);
         for path in group {
-            let mask =
-                checkpoint.masks.get(path).ok_or_else(|| Fault::running(format!("`{path}` was to be pruned and has no mask")))?;
+            let mask = after.masks.get(path).ok_or_else(|| Fault::running(format!("`{path}` was to be pruned and has no mask")))?;
             weights += mask.rows() * mask.cols();
-            kept += mask.kept();
+            removed += mask.rows() * mask.cols() - mask.kept();
+            removed_before += before.masks.get(path).map_or(0, |mask| mask.rows() * mask.cols() - mask.kept());
         }
-        let asked = (weights as f64 * sparsity).round() as usize;
-        if weights - kept < asked {
+        let asked = ((weights as f64 * sparsity).round() as usize).max(removed_before);
+        if removed.abs_diff(asked) > TOLERANCE {
             let name = if let [path] = group { format!("`{path}`") } else { format!("the {} layers together", group.len()) };
-            return Err(Fault::running(format!(
-                "{} of {weights} weights of {name} were to be removed, and {} were",
-                asked,
-                weights - kept
-            )));
+            return Err(Fault::running(format!("{asked} of {weights} weights of {name} were to be removed, and {removed} were")));
         }
     }
     Ok(())
@@ -54,22 +55,53 @@ pub fn masks_kept(before: &Checkpoint, after: &Checkpoint) -> Result<()> {
     Ok(())
 }
 
-/// No parameter is NaN or infinite.
-pub fn all_finite(checkpoint: &Checkpoint) -> Result<()> {
-    for (name, tensor) in &checkpoint.tensors {
-        let bad = tensor.flatten_all()?.to_vec1::<f32>()?.iter().filter(|value| !value.is_finite()).count();
-        if bad > 0 {
-            return Err(Fault::running(format!("`{name}` holds {bad} values that are not finite"))
-                .help("a lower learning rate or a longer warm-up keeps training stable"));
+/// Nothing but the weights of `layers`, their masks and integers is another than before: not their biases, no other layer, not the
+/// configuration, no companion file.
+pub fn others_untouched(before: &Checkpoint, after: &Checkpoint, layers: &[String]) -> Result<()> {
+    let changed = |what: String| Fault::running(format!("{what} changed, and this stage was to work on its layers alone"));
+    let weights: Vec<String> = layers.iter().map(|path| weight::name(path)).collect();
+    for name in before.tensors.keys().chain(after.tensors.keys()).filter(|name| !weights.contains(name)) {
+        let same = match (before.tensors.get(name), after.tensors.get(name)) {
+            (Some(before), Some(after)) => same_bits(before, after)?,
+            _ => false,
+        };
+        if !same {
+            return Err(changed(format!("`{name}`")));
         }
     }
-    match checkpoint.quantized.iter().find(|(_, weight)| !weight.scales.iter().all(|scale| scale.is_finite())) {
-        Some((path, _)) => Err(Fault::running(format!("the scales of `{path}` are not finite"))),
-        None => Ok(()),
+    let other = |path: &&String| !layers.contains(path);
+    let mut masked = before.masks.keys().chain(after.masks.keys()).filter(other);
+    if let Some(path) = masked.find(|path| before.masks.get(*path) != after.masks.get(*path)) {
+        return Err(changed(format!("the mask of `{path}`")));
     }
+    let mut quantized = before.quantized.keys().chain(after.quantized.keys()).filter(other);
+    if let Some(path) = quantized.find(|path| before.quantized.get(*path) != after.quantized.get(*path)) {
+        return Err(changed(format!("the integers of `{path}`")));
+    }
+    if before.config != after.config {
+        return Err(changed("the configuration".to_owned()));
+    }
+    if before.companions != after.companions { Err(changed("a companion file".to_owned())) } else { Ok(()) }
 }
 
-/// How many parameters and quantized weights a stage changed.
+/// No parameter is NaN or infinite, and no weight that integers and scales stand for.
+pub fn all_finite(checkpoint: &Checkpoint) -> Result<()> {
+    let unstable = |name: &str, bad: usize| {
+        Fault::running(format!("`{name}` holds {bad} values that are not finite"))
+            .help("a lower learning rate or a longer warm-up keeps training stable")
+    };
+    checkpoint.tensors.par_iter().try_for_each(|(name, tensor)| {
+        let bad = tensor.flatten_all()?.to_vec1::<f32>()?.iter().filter(|value| !value.is_finite()).count();
+        if bad == 0 { Ok(()) } else { Err(unstable(name, bad)) }
+    })?;
+    checkpoint.quantized.par_iter().try_for_each(|(path, weight)| {
+        let bad = weight.dequantized().iter().filter(|value| !value.is_finite()).count();
+        let bad_scales = weight.scales.iter().filter(|scale| !scale.is_finite()).count();
+        if bad + bad_scales == 0 { Ok(()) } else { Err(unstable(path, bad.max(bad_scales))) }
+    })
+}
+
+/// How many parameters, masks and quantized weights a stage changed.
 ///
 /// # Errors
 /// When it changed none: a stage without effect is a failure, never a silent success.
@@ -83,6 +115,7 @@ pub fn something_changed(before: &Checkpoint, after: &Checkpoint) -> Result<usiz
         changed += usize::from(!same);
     }
     changed += after.quantized.iter().filter(|(path, weight)| before.quantized.get(*path) != Some(weight)).count();
+    changed += after.masks.iter().filter(|(path, mask)| before.masks.get(*path) != Some(mask)).count();
     if changed == 0 {
         return Err(Fault::running("this stage changed no tensor")
             .help("take the stage out, or give it something to do: more sparsity, more steps, a learning rate above zero"));
@@ -108,7 +141,7 @@ fn values(checkpoint: &Checkpoint, path: &str) -> Result<Vec<f32>> {
     }
     let tensor = checkpoint
         .tensors
-        .get(&crate::weight::name(path))
+        .get(&weight::name(path))
         .ok_or_else(|| Fault::running(format!("`{path}` has a mask and no weight")))?;
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
@@ -136,14 +169,50 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_that_kept_too_much_is_named() {
-        let layers = ["fc".to_owned()];
+    fn a_layer_that_kept_or_lost_too_much_is_named() {
+        let (layers, mut dense) = (["fc".to_owned()], checkpoint(WEIGHTS));
+        dense.masks.clear();
+        let after = checkpoint(WEIGHTS);
         for scope in [Scope::Uniform, Scope::Global] {
-            assert!(sparsity_reached(&checkpoint(WEIGHTS), &layers, 0.5, scope).is_ok());
-            let fault = sparsity_reached(&checkpoint(WEIGHTS), &layers, 0.75, scope).unwrap_err();
+            for asked in [0.4, 0.5, 0.6] {
+                sparsity_reached(&dense, &after, &layers, asked, scope).unwrap();
+            }
+            let fault = sparsity_reached(&dense, &after, &layers, 0.75, scope).unwrap_err();
             assert_eq!(fault.message, "6 of 8 weights of `fc` were to be removed, and 4 were");
+            let fault = sparsity_reached(&dense, &after, &layers, 0.25, scope).unwrap_err();
+            assert_eq!(fault.message, "2 of 8 weights of `fc` were to be removed, and 4 were");
+            assert!(sparsity_reached(&after, &after, &layers, 0.25, scope).is_ok(), "they were gone before");
         }
-        assert!(sparsity_reached(&checkpoint(WEIGHTS), &["fc2".to_owned()], 0.5, Scope::Uniform).is_err());
+        assert!(sparsity_reached(&dense, &after, &["fc2".to_owned()], 0.5, Scope::Uniform).is_err());
+    }
+
+    #[test]
+    fn what_was_not_asked_for_stays_as_it_was() {
+        let other = |name: &str, value: f32| (name.to_owned(), Tensor::full(value, 2, &Device::Cpu).unwrap());
+        let mut before = checkpoint(WEIGHTS);
+        before.masks.clear();
+        before.tensors.extend([other("fc.bias", 1.0), other("norm.weight", 1.0)]);
+        let layers = ["fc".to_owned()];
+        let mut after = checkpoint([0.0; 8]);
+        after.tensors.extend([other("fc.bias", 1.0), other("norm.weight", 1.0)]);
+        others_untouched(&before, &after, &layers).unwrap();
+        let broken: [(&str, fn(&mut Checkpoint)); 7] = [
+            ("`norm.weight`", |after| drop(after.tensors.insert("norm.weight".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap()))),
+            ("`fc.bias`", |after| drop(after.tensors.remove("fc.bias"))),
+            ("`new`", |after| drop(after.tensors.insert("new".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap()))),
+            ("the mask of `fc2`", |after| drop(after.masks.insert("fc2".into(), Mask::from_fn(1, 1, |_, _| true)))),
+            ("the integers of `fc2`", |after| {
+                drop(after.quantized.insert("fc2".into(), Rtn {}.quantize(&WEIGHTS, 2, 4, None).unwrap()))
+            }),
+            ("the configuration", |after| after.config = serde_json::json!({})),
+            ("a companion file", |after| after.companions = std::sync::Arc::new([("a".to_owned(), vec![1])].into())),
+        ];
+        for (what, change) in broken {
+            let mut changed = after.clone();
+            change(&mut changed);
+            let fault = others_untouched(&before, &changed, &layers).unwrap_err();
+            assert!(fault.message.starts_with(&format!("{what} changed")), "{fault}");
+        }
     }
 
     #[test]
@@ -184,6 +253,9 @@ mod tests {
         let mut changed = WEIGHTS;
         changed[0] = 1.000_001;
         assert_eq!(something_changed(&before, &checkpoint(changed)).unwrap(), 1);
+        let mut masked = before.clone();
+        masked.masks.insert("fc".to_owned(), Mask::from_fn(2, 4, |_, col| col == 0));
+        assert_eq!(something_changed(&before, &masked).unwrap(), 1, "a mask decides what may grow back");
     }
 
     #[test]
@@ -192,5 +264,9 @@ mod tests {
         let mut broken = WEIGHTS;
         (broken[0], broken[5]) = (f32::NAN, f32::INFINITY);
         assert!(all_finite(&checkpoint(broken)).unwrap_err().message.starts_with("`fc.weight` holds 2 values"));
+        let mut overflowing = checkpoint(WEIGHTS);
+        let weight = Rtn {}.quantize(&[1.0, 0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 0.5], 2, 4, None).unwrap();
+        overflowing.quantized.insert("fc".to_owned(), crate::checkpoint::QuantizedWeight { scales: [3e38, 1.0].into(), ..weight });
+        assert!(all_finite(&overflowing).unwrap_err().message.starts_with("`fc` holds 2 values"));
     }
 }

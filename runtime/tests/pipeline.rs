@@ -347,3 +347,28 @@ fn a_stage_without_effect_and_a_rate_that_is_too_high_are_faults() {
     assert!(failure.fault.message.contains("at step"), "{}", failure.fault);
     assert!(!place.artifact().exists());
 }
+
+#[test]
+fn models_that_hold_more_than_numbers_do_not_come_in() {
+    let place = Place::new();
+    let begin = |call: &str| format!("edition 2026\nmodel = {call}\nexport(model, to: \"out/tiny\", format: safetensors)\n");
+    let quantized = "edition 2026\ndense = load(\"model\")\n\
+        int8 = quantize(dense, layers: linear in encoder, scheme: w8a8(activations: dynamic), method: rtn)\n\
+        export(int8, to: \"out/tiny\", format: safetensors)\n";
+    place.run(quantized, |_| {}, &mut Silent).unwrap();
+    let mut checkpoint = Checkpoint::read(&place.artifact()).unwrap();
+    let weight = checkpoint.quantized.values_mut().next().unwrap();
+    weight.scales = weight.scales.iter().map(|_| f32::MAX).collect();
+    fs::create_dir(place.path().join("huge")).unwrap();
+    checkpoint.write_into(&place.path().join("huge")).unwrap();
+    let failure = place.run(&begin("load(\"huge\")"), |_| {}, &mut Silent).unwrap_err();
+    assert_eq!(failure.fault.kind, FaultKind::Input);
+    assert!(failure.fault.message.contains("not finite") && failure.fault.path.unwrap().ends_with("huge"));
+
+    let config = place.path().join("model/config.json");
+    let mut fields: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    fields["init_std"] = 1e300.into();
+    fs::write(&config, fields.to_string()).unwrap();
+    let failure = place.run(&begin("initialize(\"model\")"), |_| {}, &mut Silent).unwrap_err();
+    assert!(failure.fault.message.contains("not finite") && failure.fault.path.is_some(), "{}", failure.fault);
+}

@@ -153,8 +153,8 @@ impl Finetune {
         postcondition::something_changed(before, after)?;
         match &settings.pruning {
             Some(pruning) => {
-                let sparsity = pruning.sparsity.0.over(settings.length).end();
-                postcondition::sparsity_reached(after, &pruning.layers, sparsity, pruning.method.scope())
+                let highest = pruning.highest(settings.length);
+                postcondition::sparsity_reached(before, after, &pruning.layers, highest, pruning.method.scope())
             }
             None => Ok(()),
         }

@@ -4,7 +4,7 @@ use sparsec_compiler::{Kind, Word};
 
 use super::{Output, Stage, Work, word_of};
 use crate::shelf::InputPath;
-use crate::{Checkpoint, Result, word};
+use crate::{Checkpoint, Fault, Result, postcondition, word};
 
 word! {
     /// Draws random weights for a configuration.
@@ -25,6 +25,10 @@ impl Stage for Initialize {
     }
 
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
-        Ok(Output::Model(Checkpoint::initialize(&work.input(&self.config)?, self.seed)?))
+        let folder = work.input(&self.config)?;
+        let checkpoint = Checkpoint::initialize(&folder, self.seed)?;
+        let finite = postcondition::all_finite(&checkpoint);
+        finite.map_err(|fault| Fault { help: Some("is `init_std` in config.json right?".to_owned()), ..fault }.at(folder))?;
+        Ok(Output::Model(checkpoint))
     }
 }

@@ -5,7 +5,7 @@ use sparsec_compiler::{Kind, Value, Word};
 use super::{Output, Stage, Work, word_of};
 use crate::model::FAMILIES;
 use crate::shelf::{InputPath, Parameter, unexpected};
-use crate::{Checkpoint, Fault, Result, model, word};
+use crate::{Checkpoint, Fault, FaultKind, Result, model, postcondition, word};
 
 word! {
     /// Reads a model from a checkpoint folder in Hugging Face layout.
@@ -45,6 +45,11 @@ impl FamilyName {
     }
 }
 
+/// The fault of a checkpoint from elsewhere: no stage of ours made it so.
+fn unusable(fault: Fault) -> Fault {
+    Fault { kind: FaultKind::Input, help: Some("download or train the checkpoint again".to_owned()), ..fault }
+}
+
 impl Stage for Load {
     const KEPT: bool = false;
 
@@ -56,6 +61,7 @@ impl Stage for Load {
         let folder = work.input(&self.checkpoint)?;
         let checkpoint = Checkpoint::read(&folder)?;
         self.family.as_ref().map_or(Ok(()), |family| family.check(&checkpoint.config)).map_err(|fault| fault.at(&folder))?;
+        postcondition::all_finite(&checkpoint).map_err(|fault| unusable(fault).at(&folder))?;
         Ok(Output::Model(checkpoint))
     }
 }

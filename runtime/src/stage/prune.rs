@@ -92,7 +92,8 @@ impl Stage for Prune {
         };
         self.method.prune(&mut checkpoint, &request, calibration, &mut done)?;
 
-        postcondition::sparsity_reached(&checkpoint, &self.layers.0, self.sparsity.0, self.method.scope())?;
+        postcondition::sparsity_reached(&before, &checkpoint, &self.layers.0, self.sparsity.0, self.method.scope())?;
+        postcondition::others_untouched(&before, &checkpoint, &self.layers.0)?;
         postcondition::masks_kept(&before, &checkpoint)?;
         postcondition::all_finite(&checkpoint)?;
         postcondition::something_changed(&before, &checkpoint)?;

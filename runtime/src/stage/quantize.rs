@@ -42,6 +42,7 @@ impl Stage for Quantize {
             work.progress(finished, layers.len(), "layers");
             work.go_on()
         })?;
+        postcondition::others_untouched(&before, &checkpoint, layers)?;
         postcondition::masks_kept(&before, &checkpoint)?;
         postcondition::all_finite(&checkpoint)?;
         postcondition::something_changed(&before, &checkpoint)?;

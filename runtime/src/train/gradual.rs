@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Training;
 use crate::pruner::{Pattern, Pruner, Request};
-use crate::schedule::Ratios;
+use crate::schedule::{Ratios, StageLength};
 use crate::stage::Work;
 use crate::{Fault, Result, weight};
 
@@ -19,6 +19,15 @@ pub struct GradualPruning {
     pub sparsity: Ratios,
     /// Steps from one pruning to the next.
     pub every: u64,
+}
+
+impl GradualPruning {
+    /// The largest share that is asked for over a stage; what is gone does not come back where the schedule falls.
+    pub fn highest(&self, length: StageLength) -> f64 {
+        let timeline = self.sparsity.0.over(length);
+        let asked = (0..length.steps).step_by(self.every.max(1) as usize).map(|step| timeline.at(step));
+        asked.fold(timeline.end(), f64::max)
+    }
 }
 
 impl Training<'_> {
