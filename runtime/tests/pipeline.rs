@@ -372,3 +372,28 @@ fn models_that_hold_more_than_numbers_do_not_come_in() {
     let failure = place.run(&begin("initialize(\"model\")"), |_| {}, &mut Silent).unwrap_err();
     assert!(failure.fault.message.contains("not finite") && failure.fault.path.is_some(), "{}", failure.fault);
 }
+
+#[test]
+fn zeros_of_a_sparse_checkpoint_from_elsewhere_stay_zero() {
+    let place = Place::new();
+    let model = place.path().join("model");
+    let mut checkpoint = Checkpoint::read(&model).unwrap();
+    let name = "model.encoder.layers.0.fc1.weight";
+    let zeros = |checkpoint: &Checkpoint| {
+        let values = checkpoint.tensors[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        values.iter().map(|&value| value == 0.0).collect::<Vec<_>>()
+    };
+    let tensor = checkpoint.tensors.get_mut(name).unwrap();
+    *tensor = tensor.relu().unwrap();
+    checkpoint.write_into(&model).unwrap();
+    fs::remove_file(model.join("sparsec.masks.safetensors")).unwrap();
+    let text = "edition 2026\nsparse = load(\"model\")\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
+        tuned = finetune(sparse, data: speech, loss: task, optimizer: adamw(rate: 1e-2), for: 3 steps)\n\
+        export(tuned, to: \"out/tiny\", format: safetensors)\n";
+    let outcome = place.run(text, |_| {}, &mut Silent).unwrap();
+    let loaded = outcome.report.stages.iter().find(|stage| stage.name == "sparse").unwrap();
+    assert!(loaded.notes[0].starts_with("1 layers have at least 10 % zeros"), "{:?}", loaded.notes);
+    let tuned = Checkpoint::read(&place.artifact()).unwrap();
+    assert_eq!(zeros(&tuned), zeros(&checkpoint));
+    assert!(zeros(&tuned).contains(&true) && tuned.masks.len() == 1);
+}

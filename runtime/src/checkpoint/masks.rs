@@ -8,13 +8,41 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use candle_core::Tensor;
+use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, View};
 use sparsec_kernels::Mask;
 
-use crate::{Fault, Result};
+use super::QuantizedWeight;
+use crate::model::{Module, ModuleKind};
+use crate::{Fault, Result, weight};
 
 /// The file's name in the folder of a checkpoint.
 pub const FILE: &str = "sparsec.masks.safetensors";
+
+/// The share of zeros from which on a weight counts as pruned: training and rounding leave far fewer.
+const SPARSE: f64 = 0.1;
+
+/// The masks of sparse weights that came without this file, as other programs write them: where at least 10 % of a linear layer's
+/// weights are exactly zero, these are taken as pruned (the rule by which the fine-tuning of arXiv 2310.06927 finds its masks).
+pub fn derived(
+    modules: &[Module],
+    tensors: &BTreeMap<String, Tensor>,
+    quantized: &BTreeMap<String, QuantizedWeight>,
+) -> Result<BTreeMap<String, Mask>> {
+    let linears = modules.par_iter().filter(|module| module.kind == ModuleKind::Linear);
+    let masks = linears.map(|module| {
+        let values = match (quantized.get(&module.path), tensors.get(&weight::name(&module.path))) {
+            (Some(weight), _) => weight.values.iter().map(|&value| f32::from(value)).collect(),
+            (None, Some(tensor)) => tensor.flatten_all()?.to_vec1::<f32>()?,
+            (None, None) => return Ok(None),
+        };
+        let &[rows, cols] = module.shape.as_slice() else { return Ok(None) };
+        let mask = Mask::of_nonzeros(&values, rows, cols);
+        Ok((mask.sparsity() >= SPARSE).then(|| (module.path.clone(), mask)))
+    });
+    Ok(masks.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
 
 /// BLAKE3 over every layer's path, shape and bits: the identity of a set of masks, wherever it is stored.
 pub fn hash(masks: &BTreeMap<String, Mask>) -> blake3::Hash {

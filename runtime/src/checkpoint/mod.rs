@@ -76,7 +76,8 @@ pub struct QuantizedWeight {
 }
 
 impl Checkpoint {
-    /// Reads a Hugging Face folder as it is: one weight file or several, FP32, FP16 or BF16, dense or `int-quantized`.
+    /// Reads a Hugging Face folder as it is: one weight file or several, FP32, FP16 or BF16, dense or `int-quantized`; masks from their
+    /// file, or as [`masks::derived`] finds them where there is none.
     ///
     /// # Errors
     /// Everything that [`Header::read`] finds, values that are not finite, tied weights that differ, and masks that contradict the
@@ -92,6 +93,7 @@ impl Checkpoint {
         let tensors: BTreeMap<String, Tensor> = tensors.collect::<Result<_>>()?;
         check_ties(&header)?;
         let quantized = header.quantized().iter().map(|path| Ok((path.clone(), read_quantized(&header, path)?)));
+        let quantized = quantized.collect::<Result<_>>()?;
         let mask_file = folder.join(masks::FILE);
         let mut config = header.config().clone();
         if let Some(fields) = config.as_object_mut() {
@@ -99,9 +101,12 @@ impl Checkpoint {
         }
         let checkpoint = Self {
             config,
+            masks: match mask_file.exists() {
+                true => masks::read(&mask_file)?,
+                false => masks::derived(header.modules(), &tensors, &quantized)?,
+            },
             tensors,
-            masks: if mask_file.exists() { masks::read(&mask_file)? } else { BTreeMap::new() },
-            quantized: quantized.collect::<Result<_>>()?,
+            quantized,
             companions: Arc::new(companions(folder)?),
         };
         checkpoint.check_masks(header.modules()).map_err(|fault| fault.at(mask_file))?;

@@ -257,6 +257,33 @@ fn other_quantizations_are_refused_by_name() {
 }
 
 #[test]
+fn zeros_of_other_programs_are_masks_where_they_are_many() {
+    let (sparse, dense) = ("model.encoder.layers.0.fc1", "model.encoder.layers.0.fc2");
+    let folder = copy("plain");
+    edit_tensors(folder.path(), |tensors| {
+        for (path, every) in [(sparse, 10), (dense, 11)] {
+            let tensor = tensors.get_mut(&format!("{path}.weight")).unwrap();
+            let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let values: Vec<f32> =
+                values.into_iter().enumerate().map(|(at, value)| if at % every == 0 { -0.0 } else { value }).collect();
+            *tensor = Tensor::from_vec(values, tensor.dims(), &Device::Cpu).unwrap();
+        }
+    });
+    let read = Checkpoint::read(folder.path()).unwrap();
+    assert_eq!(read.masks.keys().collect::<Vec<_>>(), [sparse]);
+    let mask = &read.masks[sparse];
+    assert!((0..mask.rows() * mask.cols()).all(|at| mask.keeps(at / mask.cols(), at % mask.cols()) == (at % 10 != 0)));
+
+    let mut integers = compressed();
+    let masks = std::mem::take(&mut integers.masks);
+    let written = tempfile::tempdir().unwrap();
+    integers.write_into(written.path()).unwrap();
+    assert!(Checkpoint::read(written.path()).unwrap().masks.is_empty(), "what has no masks here comes back without");
+    fs::remove_file(written.path().join("sparsec.masks.safetensors")).unwrap();
+    assert_eq!(Checkpoint::read(written.path()).unwrap().masks.keys().collect::<Vec<_>>(), masks.keys().collect::<Vec<_>>());
+}
+
+#[test]
 fn masks_must_fit_the_weights() {
     let mut checkpoint = compressed();
     checkpoint.masks.insert("model.encoder.layers.1.fc1".into(), Mask::from_fn(64, 32, |_, _| false));

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::header::{CONFIG, WEIGHTS};
 use super::{Checkpoint, SCALE_SUFFIX, masks, quantization};
+use crate::model::Module;
 use crate::{Fault, Result, model};
 
 impl Checkpoint {
@@ -26,7 +27,8 @@ impl Checkpoint {
             let path = folder.join(name);
             std::fs::write(&path, bytes).map_err(|error| Fault::writing(&path, &error))?;
         }
-        if !self.masks.is_empty() {
+        // A dense model needs the file too where a reader would take its zeros for pruned weights.
+        if !self.masks.is_empty() || !masks::derived(&self.modules()?, &self.tensors, &self.quantized)?.is_empty() {
             masks::write(&self.masks, &folder.join(masks::FILE))?;
         }
         let path = folder.join(WEIGHTS);
@@ -37,10 +39,14 @@ impl Checkpoint {
         })
     }
 
+    fn modules(&self) -> Result<Vec<Module>> {
+        model::family(&self.config)?.modules(&self.config)
+    }
+
     /// `config.json` as it is written: the type of the stored numbers, and the quantization where there is one.
     fn stored_config(&self) -> Result<Value> {
         let mut config = self.config.clone();
-        let modules = model::family(&config)?.modules(&config)?;
+        let modules = self.modules()?;
         let Some(fields) = config.as_object_mut() else {
             return Err(Fault::internal("a configuration that is no object"));
         };

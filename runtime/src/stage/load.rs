@@ -3,6 +3,7 @@
 use sparsec_compiler::{Kind, Value, Word};
 
 use super::{Output, Stage, Work, word_of};
+use crate::checkpoint::masks;
 use crate::model::FAMILIES;
 use crate::shelf::{InputPath, Parameter, unexpected};
 use crate::{Checkpoint, Fault, FaultKind, Result, model, postcondition, word};
@@ -61,6 +62,12 @@ impl Stage for Load {
         let folder = work.input(&self.checkpoint)?;
         let checkpoint = Checkpoint::read(&folder)?;
         self.family.as_ref().map_or(Ok(()), |family| family.check(&checkpoint.config)).map_err(|fault| fault.at(&folder))?;
+        if !checkpoint.masks.is_empty() && !folder.join(masks::FILE).exists() {
+            work.note(format!(
+                "{} layers have at least 10 % zeros and no masks beside them: these zeros are taken as pruned, and stay zero",
+                checkpoint.masks.len()
+            ));
+        }
         postcondition::all_finite(&checkpoint).map_err(|fault| unusable(fault).at(&folder))?;
         Ok(Output::Model(checkpoint))
     }
