@@ -397,3 +397,51 @@ fn zeros_of_a_sparse_checkpoint_from_elsewhere_stay_zero() {
     assert_eq!(zeros(&tuned), zeros(&checkpoint));
     assert!(zeros(&tuned).contains(&true) && tuned.masks.len() == 1);
 }
+
+/// A WAV file like [`tone`] with `samples` samples of `level`.
+fn wave(samples: usize, level: i16) -> Vec<u8> {
+    let mut file = tone(440.0)[..40].to_vec();
+    file.extend((2 * samples as u32).to_le_bytes());
+    file.extend((0..samples).flat_map(|at| (if at % 20 < 10 { level } else { -level }).to_le_bytes()));
+    file
+}
+
+#[test]
+fn rows_that_cannot_be_used_are_found_before_anything_is_trained() {
+    let place = Place::new();
+    let row = |audio: &str, split: &str| serde_json::json!({"audio": audio, "text": "one two", "split": split}).to_string();
+    let rows = [row("0.wav", "train"), row("1.wav", "train"), row("2.wav", "train"), row("3.wav", "test"), row("4.wav", "test")];
+    fs::write(place.path().join("manifest.jsonl"), rows.join("\n")).unwrap();
+    let text = "edition 2026\ndense = load(\"model\")\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
+        pruned = prune(dense, layers: linear in encoder, method: sparsegpt, calibration: take(speech.train, 3 rows), sparsity: 50%)\n\
+        healed = finetune(dense, data: speech.train, loss: task, optimizer: adamw(rate: 1e-3), batch: 1 row, for: 3 steps)\n\
+        require wer(healed, speech.test) <= wer(pruned, speech.test) + 900 points\n";
+    // One stage at a time, so that each is seen to look at its own rows.
+    let without = |word: &str| text.lines().filter(|line| !line.starts_with(word)).map(|line| format!("{line}\n")).collect::<String>();
+    let tuned = without("pruned").replace("wer(pruned, speech.test)", "50%");
+    let pruned = without("healed").replace("wer(healed, speech.test)", "50%");
+    let check = |text: &str, expected: &[&str]| {
+        let mut worked = false;
+        let mut listen = |event: Event<'_>| {
+            worked |= matches!(event, Event::Losses { .. } | Event::Progress { unit: "layers", .. });
+        };
+        let fault = place.run(text, |_| {}, &mut listen).unwrap_err().fault;
+        assert!(!worked, "work was done before: {fault}");
+        assert_eq!(fault.kind, FaultKind::Input);
+        expected.iter().for_each(|part| assert!(fault.to_string().contains(part), "{part}: {fault}"));
+    };
+    for (name, samples, level, complaint) in [("2.wav", 8000, 0, "only silence"), ("2.wav", 16000 * 5, 9000, "does not fit")] {
+        fs::write(place.path().join(name), wave(samples, level)).unwrap();
+        check(&tuned, &[complaint, name, "line 3 of", "manifest.jsonl"]);
+        check(&pruned, &[complaint, name, "line 3 of", "manifest.jsonl"]);
+    }
+    fs::write(place.path().join("0.wav"), b"RIFF").unwrap();
+    check(&tuned, &["manifest.jsonl: 2 of 3 rows cannot be used", "0.wav: ", "(line 1 of", "2.wav: ", "(line 3 of"]);
+    for name in ["0.wav", "2.wav"] {
+        fs::write(place.path().join(name), tone(300.0)).unwrap();
+    }
+    fs::write(place.path().join("4.wav"), wave(8000, 0)).unwrap();
+    check(text, &["only silence", "4.wav", "line 5 of"]);
+    fs::write(place.path().join("4.wav"), wave(16000 * 5, 9000)).unwrap();
+    place.run(text, |_| {}, &mut Silent).expect("what is longer than a window is scored window by window");
+}

@@ -112,7 +112,7 @@ pub(super) fn entries(manifest: &dyn Manifest, path: &Path, access: Access) -> R
     for line in lines {
         match line.fields.and_then(|fields| checked(line.number, fields, &folder, access)) {
             Ok(entry) => entries.push(entry),
-            Err(reason) => bad.push((line.number, reason)),
+            Err(reason) => bad.push(format!("line {}: {reason}", line.number)),
         }
     }
     if bad.is_empty() { Ok(entries) } else { Err(unusable(&bad, rows).at(path)) }
@@ -138,11 +138,11 @@ fn locate(audio: &str, folder: &Path, access: Access) -> Result<PathBuf, String>
     Ok(path)
 }
 
-/// Every bad row up to [`LISTED_ROWS`], in one fault.
-fn unusable(bad: &[(u64, String)], rows: usize) -> Fault {
+/// What is wrong with every bad row, up to [`LISTED_ROWS`] of them, in one fault.
+pub(super) fn unusable(bad: &[String], rows: usize) -> Fault {
     let mut message = format!("{} of {rows} rows cannot be used", bad.len());
-    for (line, reason) in bad.iter().take(LISTED_ROWS) {
-        message += &format!("\n  line {line}: {reason}");
+    for reason in bad.iter().take(LISTED_ROWS) {
+        message += &format!("\n  {reason}");
     }
     if bad.len() > LISTED_ROWS {
         message += &format!("\n  and {} more", bad.len() - LISTED_ROWS);

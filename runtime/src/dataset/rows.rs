@@ -10,7 +10,10 @@ use super::manifest::{self, Entry};
 use super::sounds::Sounds;
 use super::{Access, Dataset, Manifest};
 use crate::model::Row;
-use crate::{Fault, Result};
+use crate::{Fault, FaultKind, Result};
+
+/// Rows that [`Rows::each`] computes at once: enough for all cores, few enough to be told of often.
+const TOGETHER: usize = 64;
 
 /// Rows of one manifest, in an order. Clones and splits share the manifest and its decoded sound.
 ///
@@ -52,6 +55,54 @@ impl Rows {
         &self.entry(index).fields.text
     }
 
+    /// The sound of row `index` at `sample_rate`, where it has one.
+    ///
+    /// # Errors
+    /// As [`Dataset::row`].
+    pub fn sound(&self, index: usize, sample_rate: u32) -> Result<Option<Arc<[f32]>>> {
+        let Some(path) = &self.entry(index).audio else { return Ok(None) };
+        let sound = self.opened.sounds.get(self.indices[index], path, sample_rate);
+        sound.map(Some).map_err(|fault| self.blame(index, fault))
+    }
+
+    /// `fault` with the sound file and the line that row `index` comes from.
+    pub fn blame(&self, index: usize, fault: Fault) -> Fault {
+        let entry = self.entry(index);
+        let message = format!("{} (line {} of {})", fault.message, entry.line, self.path().display());
+        Fault { message, ..fault }.at(entry.audio.as_deref().unwrap_or(self.path()))
+    }
+
+    /// Computes something of every row, several at once, and hands it to `take` in order.
+    ///
+    /// # Errors
+    /// What `take` fails with, at once. What is wrong with rows is said of all of them together.
+    pub fn each<T: Send>(
+        &self,
+        compute: impl Fn(usize) -> Result<T> + Sync,
+        mut take: impl FnMut(usize, T) -> Result<()>,
+    ) -> Result<()> {
+        let mut faults = Vec::new();
+        for start in (0..self.len()).step_by(TOGETHER) {
+            let group = start..self.len().min(start + TOGETHER);
+            let computed: Vec<Result<T>> = group.clone().into_par_iter().map(&compute).collect();
+            for (index, computed) in group.zip(computed) {
+                match computed {
+                    Ok(value) => take(index, value)?,
+                    Err(fault) if fault.kind == FaultKind::Input => faults.push(fault),
+                    Err(fault) => return Err(fault),
+                }
+            }
+        }
+        match faults.len() {
+            0 => Ok(()),
+            1 => Err(faults.remove(0)),
+            _ => {
+                let bad: Vec<String> = faults.iter().map(Fault::to_string).collect();
+                Err(manifest::unusable(&bad, self.len()).at(self.path()))
+            }
+        }
+    }
+
     pub(super) fn entry(&self, index: usize) -> &Entry {
         &self.opened.entries[self.indices[index]]
     }
@@ -78,20 +129,14 @@ impl Dataset for Rows {
     }
 
     fn row(&self, index: usize, sample_rate: Option<u32>) -> Result<Row> {
-        let entry = self.entry(index);
-        let audio = match (&entry.audio, sample_rate) {
-            (Some(path), Some(rate)) => Some(self.opened.sounds.get(self.indices[index], path, rate).map_err(|mut fault| {
-                fault.message += &format!(" (line {} of {})", entry.line, self.opened.path.display());
-                fault
-            })?),
-            (None, Some(_)) => {
-                return Err(Fault::input("this model hears, but the rows have no sound")
-                    .at(&self.opened.path)
-                    .help("name the column that holds the paths of the sound files"));
-            }
-            (_, None) => None,
-        };
-        Ok(Row { audio, source: entry.fields.source.clone(), text: entry.fields.text.clone() })
+        let fields = &self.entry(index).fields;
+        let audio = sample_rate.map(|rate| self.sound(index, rate)).transpose()?.flatten();
+        if sample_rate.is_some() && audio.is_none() {
+            return Err(Fault::input("this model hears, but the rows have no sound")
+                .at(self.path())
+                .help("name the column that holds the paths of the sound files"));
+        }
+        Ok(Row { audio, source: fields.source.clone(), text: fields.text.clone() })
     }
 
     fn content_hash(&self) -> Result<blake3::Hash> {

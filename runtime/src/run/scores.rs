@@ -30,7 +30,8 @@ pub fn transcripts(
             return Err(stage::interruption());
         }
         let heard = rows.rows(indices, processor.sample_rate())?;
-        texts.extend(processor.decode(model, &heard)?.into_iter().map(|decoded| decoded.text));
+        let decoded = processor.decode(model, &heard).map_err(|fault| fault.at(rows.path()))?;
+        texts.extend(decoded.into_iter().map(|decoded| decoded.text));
         events.event(Event::Progress { done: texts.len() as u64, total: rows.len() as u64, unit: "rows" });
     }
     Ok(texts)

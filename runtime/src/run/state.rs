@@ -5,6 +5,7 @@
 //! .sparsec/stages/<key>/           a finished stage: a checkpoint folder, and record.json
 //! .sparsec/work/<key>.safetensors  where an unfinished stage goes on
 //! .sparsec/scores/<key>.json       what a model said to every row of a data set
+//! .sparsec/heard/<content>.json    how many rows of this content were listened to and can be used
 //! .sparsec/exports/<key>.json      the content of an artifact as it was written
 //! .sparsec/reports/<key>/          report.json, report.html and the frozen tuning.json of a finished run
 //! .sparsec/tuning.json             measured times of kernels: what is known is not measured again, so that choices stay
@@ -70,6 +71,11 @@ impl State {
     /// The file of a score.
     pub fn score(&self, key: &blake3::Hash) -> PathBuf {
         self.root.join("scores").join(format!("{}.json", key.to_hex()))
+    }
+
+    /// The file that says that rows of this content were listened to and can be used.
+    pub fn heard(&self, content: &blake3::Hash) -> PathBuf {
+        self.root.join("heard").join(format!("{}.json", content.to_hex()))
     }
 
     /// The file of measured kernel times, which decide what runs in a pruned layer.

@@ -60,6 +60,12 @@ impl Stage for Prune {
             }
             (_, false) => None,
         };
+        if let Some(examples) = &mut examples {
+            examples.read_all(|done, rows| {
+                work.progress(done, rows, "rows");
+                work.go_on()
+            })?;
+        }
         let interrupted = work.interrupted;
         let build = |checkpoint: &Checkpoint| checkpoint.model();
         let rows = examples.as_ref().map_or(0, Examples::len);

@@ -73,6 +73,10 @@ pub fn train(
     work: &mut Work<'_>,
 ) -> Result<Checkpoint> {
     let mut training = Training::new(student, teacher, rows, settings)?;
+    training.examples.read_all(|done, rows| {
+        work.progress(done, rows, "rows");
+        work.go_on()
+    })?;
     if work.unfinished.exists() {
         training.resume(Snapshot::read(&work.unfinished)?)?;
         work.note(format!("going on behind step {}", training.step));
