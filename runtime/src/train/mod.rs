@@ -13,6 +13,8 @@ mod gradients;
 mod gradual;
 mod objective;
 mod student;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -162,16 +164,24 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// One optimizer step.
-    fn advance(&mut self, work: &mut Work<'_>) -> Result<()> {
+    /// The gradients of one optimizer step and every term of the loss. A pass weighs as much as it has labels that count, so that
+    /// several passes are one large batch for a loss that is a mean over labels.
+    fn gradients(&mut self) -> Result<(Gradients, Vec<f64>)> {
         let rows = self.order.step(self.step);
+        let counted = self.examples.counted(&rows) as f64;
         let mut gradients = Gradients::default();
         let mut values = vec![0.0; self.terms.len()];
         for rows_of_pass in rows.chunks(self.settings.batch.max(1)) {
-            let share = rows_of_pass.len() as f64 / rows.len() as f64;
+            let share = self.examples.counted(rows_of_pass) as f64 / counted;
             let terms = self.pass(rows_of_pass, share, &mut gradients)?;
             values.iter_mut().zip(terms).for_each(|(value, term)| *value += share * term);
         }
+        Ok((gradients, values))
+    }
+
+    /// One optimizer step.
+    fn advance(&mut self, work: &mut Work<'_>) -> Result<()> {
+        let (mut gradients, values) = self.gradients()?;
         gradients.check_coverage(&self.student)?;
         gradients.mask(&self.base.masks);
         gradients.clip(self.settings.clip).map_err(|fault| self.unstable(fault))?;

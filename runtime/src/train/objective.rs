@@ -45,6 +45,12 @@ impl Objective {
         terms.map(over).collect()
     }
 
+    /// The sum of `losses`, for tests.
+    #[cfg(test)]
+    pub(super) fn sum(losses: Vec<Arc<dyn Loss>>) -> Self {
+        Self { terms: losses.into_iter().map(|loss| (format!("{loss:?}"), loss, Schedule::constant(1.0))).collect() }
+    }
+
     /// Whether a term reads the teacher's outputs.
     pub fn needs_teacher(&self) -> bool {
         self.terms.iter().any(|(_, loss, _)| loss.needs_teacher())
