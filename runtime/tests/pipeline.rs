@@ -445,3 +445,47 @@ fn rows_that_cannot_be_used_are_found_before_anything_is_trained() {
     fs::write(place.path().join("4.wav"), wave(16000 * 5, 9000)).unwrap();
     place.run(text, |_| {}, &mut Silent).expect("what is longer than a window is scored window by window");
 }
+
+#[test]
+fn a_ladder_of_sparsities_is_climbed_rung_by_rung() {
+    let place = Place::new();
+    let text = r#"
+edition 2026
+dense  = load("model")
+speech = dataset(jsonl("manifest.jsonl"))
+def rung(model: model, sparsity: ratio) -> model =
+  finetune(
+    prune(model, layers: linear in (encoder | decoder) except output_head, method: sparsegpt, calibration: take(speech, 2 rows), sparsity: sparsity),
+    teacher: dense, data: speech, loss: task + squarehead, optimizer: adamw(rate: 1e-3), batch: 4 rows, for: 2 steps,
+  )
+ladder = staged(dense, at: [50%, 67%, 75%], step: rung)
+export(ladder, to: "out/tiny", format: safetensors)
+"#;
+    let outcome = place.run(text, |_| {}, &mut Silent).unwrap();
+    let stages = place.path().join("work/.sparsec/stages");
+    let kept: BTreeMap<String, Checkpoint> = fs::read_dir(stages)
+        .unwrap()
+        .map(|entry| {
+            let folder = entry.unwrap().path();
+            let record: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("record.json")).unwrap()).unwrap();
+            (record["name"].as_str().unwrap().to_owned(), Checkpoint::read(&folder).unwrap())
+        })
+        .collect();
+    let rungs: Vec<_> = outcome.report.stages.iter().filter(|stage| ["prune", "finetune"].contains(&stage.word.as_str())).collect();
+    assert_eq!(rungs.iter().map(|stage| stage.word.as_str()).collect::<Vec<_>>(), ["prune", "finetune"].repeat(3));
+    let mut below: Option<&Checkpoint> = None;
+    for (stage, sparsity) in rungs.iter().zip([0.5, 0.5, 0.67, 0.67, 0.75, 0.75]) {
+        let model = &kept[&stage.name];
+        assert!(model.masks.len() >= 8);
+        for (path, mask) in &model.masks {
+            let weights = mask.rows() * mask.cols();
+            assert_eq!(weights - mask.kept(), (weights as f64 * sparsity).round() as usize, "{path} of {}", stage.name);
+            if let Some(below) = below {
+                assert!(below.masks[path].contains(mask), "{path} of {} has a weight that was gone", stage.name);
+            }
+        }
+        below = Some(model);
+    }
+    let exported = Checkpoint::read(&place.artifact()).unwrap();
+    assert_eq!(exported.content_hash().unwrap(), below.unwrap().content_hash().unwrap(), "the top of the ladder is what is exported");
+}
