@@ -147,3 +147,16 @@ fn whatever_runs_an_artifact_runs_the_kernels_of_the_report() {
         assert!(text(&output.stderr).contains("broken.json"), "{}", text(&output.stderr));
     }
 }
+
+#[test]
+fn a_language_that_the_model_does_not_know_is_refused() {
+    let (model, sound) = ("recipes/models/whisper-nano", "recipes/data/spoken-numbers/test/00001.ogg");
+    let plain = sparsec(&["transcribe", model, sound]);
+    let told = sparsec(&["transcribe", model, sound, "--language", "en", "--task", "transcribe"]);
+    assert_eq!((told.status.code(), text(&told.stdout)), (Some(0), text(&plain.stdout)), "{}", text(&told.stderr));
+    for arguments in [["transcribe", model, sound], ["eval", model, "recipes/data/spoken-numbers/manifest.jsonl"]] {
+        let output = sparsec(&[&arguments[..], &["--language", "hi"]].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("`language` is `hi`; the model knows <|en|>"), "{}", text(&output.stderr));
+    }
+}

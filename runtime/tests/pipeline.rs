@@ -489,3 +489,28 @@ export(ladder, to: "out/tiny", format: safetensors)
     let exported = Checkpoint::read(&place.artifact()).unwrap();
     assert_eq!(exported.content_hash().unwrap(), below.unwrap().content_hash().unwrap(), "the top of the ladder is what is exported");
 }
+
+#[test]
+fn a_multilingual_checkpoint_is_told_its_language_by_the_recipe() {
+    let place = Place::new();
+    let settings = place.path().join("model/generation_config.json");
+    let mut fields: serde_json::Value = serde_json::from_slice(&fs::read(&settings).unwrap()).unwrap();
+    ["language", "task"].map(|key| fields.as_object_mut().unwrap().remove(key).unwrap());
+    fs::write(&settings, fields.to_string()).unwrap();
+    let text = |told: &str| {
+        format!(
+            "edition 2026\ndense = load(\"model\"{told})\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
+             tuned = finetune(dense, data: speech, loss: task, optimizer: adamw(rate: 1e-3), for: 2 steps)\n\
+             require wer(tuned, speech) <= 99900%\nexport(tuned, to: \"out/tiny\", format: safetensors)\n"
+        )
+    };
+    let fault = place.run(&text(""), |_| {}, &mut Silent).unwrap_err().fault;
+    assert!(fault.message.contains("needs to know the language"), "{fault}");
+    let fault = place.run(&text(", language: \"hi\""), |_| {}, &mut Silent).unwrap_err().fault;
+    assert!(fault.message.contains("`language` is `hi`") && fault.path.unwrap().ends_with("model/generation_config.json"));
+    place.run(&text(", language: \"en\", task: \"transcribe\""), |_| {}, &mut Silent).unwrap();
+    let exported: serde_json::Value =
+        serde_json::from_slice(&fs::read(place.artifact().join("generation_config.json")).unwrap()).unwrap();
+    assert_eq!((&exported["language"], &exported["task"]), (&"en".into(), &"transcribe".into()));
+    assert_eq!(exported["lang_to_id"], fields["lang_to_id"]);
+}

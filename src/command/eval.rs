@@ -5,10 +5,11 @@ use sparsec_runtime::metric::{Bootstrap, Normalization, Scores, wer};
 use sparsec_runtime::report::text::percent;
 use sparsec_runtime::run::transcripts;
 use sparsec_runtime::shelf::InputPath;
-use sparsec_runtime::{Checkpoint, Fault, Result};
+use sparsec_runtime::{Fault, Result};
 use std::path::PathBuf;
 
 use super::kernels::Kernels;
+use super::speech::Speech;
 use crate::exit::{Exit, INTERRUPTED};
 use crate::progress::Progress;
 
@@ -24,6 +25,8 @@ pub struct Arguments {
     #[arg(long)]
     split: Option<String>,
     #[command(flatten)]
+    speech: Speech,
+    #[command(flatten)]
     kernels: Kernels,
     /// Print JSON, with what was said for every row and the kernels that ran
     #[arg(long)]
@@ -32,7 +35,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let rows = rows(arguments)?;
-    let checkpoint = Checkpoint::read(&arguments.artifact)?;
+    let checkpoint = arguments.speech.checkpoint(&arguments.artifact)?;
     let engine = arguments.kernels.engine(&checkpoint)?;
     let texts = transcripts(&checkpoint, &*engine.model, &rows, &INTERRUPTED, &mut Progress::new())?;
     let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));

@@ -12,6 +12,7 @@ mod ls;
 mod plan;
 mod recipe;
 mod run;
+mod speech;
 mod transcribe;
 mod words;
 

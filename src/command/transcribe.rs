@@ -2,10 +2,11 @@
 
 use sparsec_runtime::audio::Windows;
 use sparsec_runtime::model::{Row, family};
-use sparsec_runtime::{Checkpoint, Fault, Result};
+use sparsec_runtime::{Fault, Result};
 use std::path::{Path, PathBuf};
 
 use super::kernels::Kernels;
+use super::speech::Speech;
 use crate::exit::{Exit, INTERRUPTED};
 
 /// Transcribe sound files (wav, flac, mp3, ogg; any rate, any number of channels, any length)
@@ -18,6 +19,8 @@ pub struct Arguments {
     #[arg(required = true, value_name = "SOUND")]
     sounds: Vec<PathBuf>,
     #[command(flatten)]
+    speech: Speech,
+    #[command(flatten)]
     kernels: Kernels,
     /// Print JSON
     #[arg(long)]
@@ -25,7 +28,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
-    let checkpoint = Checkpoint::read(&arguments.artifact)?;
+    let checkpoint = arguments.speech.checkpoint(&arguments.artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
     let model = arguments.kernels.engine(&checkpoint)?.model;
     let (Some(rate), Some(window)) = (processor.sample_rate(), processor.window_samples()) else {

@@ -173,6 +173,13 @@ pub trait Family: Sync {
     /// # Errors
     /// When a companion file is missing, or does not fit the configuration.
     fn processor(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Processor>>;
+
+    /// `checkpoint` that was told which language is spoken and what to do with it, in its companion files, so that an export carries
+    /// it along. What is not given stays as it is.
+    ///
+    /// # Errors
+    /// A language or task that the model does not know.
+    fn told(&self, checkpoint: Checkpoint, language: Option<&str>, task: Option<&str>) -> Result<Checkpoint>;
 }
 
 /// A model ready to compute. Decoder-only families ignore the encoder's part.

@@ -62,6 +62,10 @@ impl Family for Whisper {
     fn processor(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Processor>> {
         Ok(Box::new(processor::WhisperProcessor::of(checkpoint)?))
     }
+
+    fn told(&self, checkpoint: Checkpoint, language: Option<&str>, task: Option<&str>) -> Result<Checkpoint> {
+        prompt::told(checkpoint, language, task)
+    }
 }
 
 /// The model with its parameters.

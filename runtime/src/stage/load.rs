@@ -16,6 +16,10 @@ word! {
     ) {
         /// The family that the model must belong to; without it, the one that its configuration names.
         family: Option<FamilyName>,
+        /// The language that is spoken, such as "hi", for a model that knows several.
+        language: Option<String>,
+        /// What to do with it, such as "transcribe" or "translate".
+        task: Option<String>,
     }
 }
 
@@ -60,8 +64,14 @@ impl Stage for Load {
 
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
         let folder = work.input(&self.checkpoint)?;
-        let checkpoint = Checkpoint::read(&folder)?;
+        let mut checkpoint = Checkpoint::read(&folder)?;
         self.family.as_ref().map_or(Ok(()), |family| family.check(&checkpoint.config)).map_err(|fault| fault.at(&folder))?;
+        if self.language.is_some() || self.task.is_some() {
+            let family = model::family(&checkpoint.config)?;
+            let told = family.told(checkpoint, self.language.as_deref(), self.task.as_deref());
+            let file = |fault: &Fault| fault.path.as_ref().map_or(folder.clone(), |name| folder.join(name));
+            checkpoint = told.map_err(|fault| Fault { path: Some(file(&fault)), ..fault })?;
+        }
         if !checkpoint.masks.is_empty() && !folder.join(masks::FILE).exists() {
             work.note(format!(
                 "{} layers have at least 10 % zeros and no masks beside them: these zeros are taken as pruned, and stay zero",

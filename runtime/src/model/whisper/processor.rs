@@ -83,7 +83,7 @@ impl Processor for WhisperProcessor {
         }
         if !self.decoding.prompt.languages.is_empty() {
             return Err(Fault::input("training needs to know the language, and generation_config.json names none")
-                .help("set `language` and `task` in the checkpoint's generation_config.json"));
+                .help("say so where the model is loaded: `load(…, language: \"en\", task: \"transcribe\")`"));
         }
         let mut decoder = self.decoding.prompt.tokens.clone();
         let prompt = decoder.len();

@@ -1,6 +1,7 @@
 //! From rows to examples and texts, on the shipped configuration and tokenizer with random weights.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::augmentation::{Augmentation, Random, WordDropout};
 use crate::batch::{IGNORE, Input};
@@ -36,6 +37,29 @@ fn labels_are_the_text_and_the_end_shifted_by_one_and_nothing_of_the_prompt() {
     let Input::Features(features) = example.input else { panic!("Whisper hears") };
     let positions = checkpoint.config["max_source_positions"].as_u64().unwrap() as usize;
     assert_eq!(features.dims(), [80, 2 * positions]);
+}
+
+/// Multilingual checkpoints know many languages and name none: they hear which one is spoken, and cannot be trained until told.
+#[test]
+fn a_model_that_knows_languages_is_told_which() {
+    let (mut checkpoint, _) = nano();
+    let family = family(&checkpoint.config).unwrap();
+    let mut settings = checkpoint.companion_json("generation_config.json").unwrap();
+    let fields = settings.as_object_mut().unwrap();
+    ["language", "task"].map(|key| fields.remove(key));
+    fields.insert("forced_decoder_ids".to_owned(), serde_json::json!([[1, null], [2, 662]]));
+    Arc::make_mut(&mut checkpoint.companions).insert("generation_config.json".to_owned(), settings.to_string().into_bytes());
+    let row = row(16_000, "one");
+    let fault = family.processor(&checkpoint).unwrap().example(&row).unwrap_err();
+    assert!(fault.message.contains("names none") && fault.help.unwrap().contains("language: \"en\""));
+    let told = family.told(checkpoint.clone(), Some("en"), Some("translate")).unwrap();
+    assert_eq!(family.processor(&told).unwrap().example(&row).unwrap().decoder[..4], [659, 660, 661, 666]);
+    let told = family.told(checkpoint.clone(), Some("<|en|>"), None).unwrap();
+    assert_eq!(family.processor(&told).unwrap().example(&row).unwrap().decoder[..4], [659, 660, 662, 666]);
+    for (language, task, expected) in [(Some("hi"), None, "`language` is `hi`"), (Some("en"), Some("sing"), "`task` is `sing`")] {
+        let fault = family.told(checkpoint.clone(), language, task).err().unwrap();
+        assert!(fault.message.contains(expected) && fault.help.unwrap().contains("was trained for"), "{}", fault.message);
+    }
 }
 
 #[test]

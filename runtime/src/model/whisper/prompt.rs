@@ -2,6 +2,7 @@
 //! reads it for one window without timestamps.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use serde::Deserialize;
@@ -65,6 +66,25 @@ pub(super) struct Decoding {
     pub(super) timestamps: Option<u32>,
     /// Whether a text starts with a space, as every word does in languages that separate words.
     spaced: bool,
+}
+
+/// `checkpoint` with `language` and `task` in its settings of generation.
+pub(super) fn told(mut checkpoint: Checkpoint, language: Option<&str>, task: Option<&str>) -> Result<Checkpoint> {
+    let mut settings = checkpoint.companion_json(FILE)?;
+    let fields = settings.as_object_mut().ok_or_else(|| Fault::input("this is not a JSON object").at(FILE).help(HELP))?;
+    for (key, value) in [("language", language), ("task", task)] {
+        if let Some(value) = value {
+            fields.insert(key.to_owned(), value.into());
+        }
+    }
+    // How older checkpoints say the same; two ways of saying it would be one too many.
+    fields.shift_remove("forced_decoder_ids");
+    let bytes = serde_json::to_vec_pretty(&settings).map_err(|error| Fault::internal(error.to_string()))?;
+    Arc::make_mut(&mut checkpoint.companions).insert(FILE.to_owned(), bytes);
+    let decoding = Decoding::of(&checkpoint, &Config::parse(&checkpoint.config)?);
+    let advice = "name a language and a task that this model was trained for, or none if it knows one alone";
+    decoding.map_err(|fault| Fault { help: Some(advice.to_owned()), ..fault })?;
+    Ok(checkpoint)
 }
 
 impl Decoding {
