@@ -4,16 +4,18 @@
 //! cargo run --release --example losses [-- NAME=VALUE …]     # such as `epochs='20 steps'`
 //! ```
 //!
-//! Finished stages are kept in `.sparsec`, so that an interrupted table goes on where it was.
+//! Finished stages are kept in `.sparsec`, and Ctrl-C saves the state of the running one, so that an interrupted table goes on where
+//! it was.
 
 use sparsec_compiler::{Color, Options as Compile, SourceSet, compile};
 use sparsec_runtime::facts::{FileFacts, Files};
 use sparsec_runtime::report::{ModelRecord, Report, Verdict};
 use sparsec_runtime::run::{Options, Silent, execute};
 use sparsec_runtime::vocabulary::vocabulary;
-use sparsec_runtime::{Fault, Result};
+use sparsec_runtime::{Fault, FaultKind, Result};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const RECIPE: &str = "recipes/whisper-losses.sq";
 const SPARSITIES: [&str; 4] = ["50%", "75%", "80%", "90%"];
@@ -24,8 +26,23 @@ const MODELS: [&str; 4] = ["dense", "task_only", "with_kl", "with_squarehead"];
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> Result<()> {
-    sparsec_runtime::threads::run(None, print_table)?
+/// Set by the first Ctrl-C: the run saves its state and stops. The second ends the process at once.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    let interrupt = || {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    };
+    let watched = ctrlc::set_handler(interrupt).map_err(|error| Fault::environment(format!("cannot watch for Ctrl-C: {error}")));
+    match watched.and_then(|()| sparsec_runtime::threads::run(None, print_table)).flatten() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault}");
+            ExitCode::from(if fault.kind == FaultKind::Interrupted { 130 } else { 1 })
+        }
+    }
 }
 
 fn print_table() -> Result<()> {
@@ -69,7 +86,7 @@ fn run(sets: &[(String, String)]) -> Result<Report> {
         fresh: false,
         despite_bars: false,
         tuning: None,
-        interrupted: &AtomicBool::new(false),
+        interrupted: &INTERRUPTED,
         peak_memory: &|_, _| None,
     };
     Ok(execute(&compilation.plan, &options, &mut Silent).map_err(|failure| failure.fault)?.report)

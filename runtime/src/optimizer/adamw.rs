@@ -19,9 +19,9 @@ word! {
         /// The learning rate.
         rate: Numbers,
         /// How slowly the mean of gradients forgets.
-        beta1: f64 where "0..1" = 0.9,
+        beta1: f64 where "0..0.999999" = 0.9,
         /// How slowly the mean of squared gradients forgets.
-        beta2: f64 where "0..1" = 0.999,
+        beta2: f64 where "0..0.999999" = 0.999,
         /// Keeps steps finite where gradients vanish.
         epsilon: f64 where "0..1" = 1e-8,
         /// The share of every weight that goes at each step, times the learning rate.

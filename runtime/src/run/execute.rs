@@ -14,9 +14,9 @@ use super::{Event, Events, Failure, Options, Outcome, State, keys, models, score
 use crate::dataset::{Dataset, Rows};
 use crate::engine::{self, Engine};
 use crate::export::Provenance;
-use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Scores};
+use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Normalization, Scores};
 use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict, miscompilation};
-use crate::shelf::{DataRef, ModelRef};
+use crate::shelf::{DataRef, Defaulted, ModelRef};
 use crate::stage::{self, Data, Inputs, Output, STAGES, StageRow, Work};
 use crate::{Checkpoint, Fault, Result, disk, facts, folder, model};
 
@@ -42,6 +42,8 @@ pub(super) struct Run<'a> {
     scores: Vec<(StepId, Score)>,
     /// Rows that a model was scored on.
     scored: Option<Rows>,
+    /// The files of what models said that this run used: made by itself where it takes nothing from earlier ones.
+    said: BTreeSet<PathBuf>,
     /// Measured times of kernels, from earlier runs and from this one, or from the file that was given.
     tuning: Tuning,
     /// The content of that file: what was computed with other kernels is not reused.
@@ -72,6 +74,7 @@ impl<'a> Run<'a> {
             exports: Vec::new(),
             scores: Vec::new(),
             scored: None,
+            said: BTreeSet::new(),
             worked: false,
         })
     }
@@ -306,7 +309,7 @@ impl<'a> Run<'a> {
         let rows = self.data(data.step, data.field.as_deref())?;
         let part = keys::part(&self.keys[data.step.index()], data.field.as_deref().unwrap_or_default());
         let path = self.state.score(&keys::hash([&self.keys[model.step.index()], &part].into_iter().chain(&self.pinned)));
-        if self.options.fresh && path.exists() {
+        if self.options.fresh && self.said.insert(path.clone()) && path.exists() {
             std::fs::remove_file(&path).map_err(|error| Fault::writing(&path, &error))?;
         }
         let (texts, kept) = scores::kept(&path, rows.len(), || {
@@ -320,13 +323,14 @@ impl<'a> Run<'a> {
             Some(field) => format!("{}.{field}", step.name),
             None => step.name.clone(),
         });
-        let record = scores.record(&call.word, &name, bootstrap);
-        if !self
-            .scores
-            .iter()
-            .any(|(step, known)| *step == model.step && (&known.metric, &known.data) == (&record.metric, &record.data))
-        {
-            self.scores.push((model.step, record));
+        // Texts that were made alike in another way are another score, and are told apart by name.
+        let metric = match metric.normalization() {
+            Normalization::Basic => call.word.clone(),
+            other => format!("{}(normalize: {})", call.word, other.text()),
+        };
+        let same = |(step, known): &(StepId, Score)| *step == model.step && (&known.metric, &known.data) == (&metric, &name);
+        if !self.scores.iter().any(same) {
+            self.scores.push((model.step, Score { metric, ..scores.record(&call.word, &name, bootstrap) }));
         }
         self.scored = Some(rows);
         Ok((scores, kept))

@@ -65,6 +65,17 @@ impl Stage for DatasetStage {
     }
 
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
-        Ok(Output::Data(self.open(|path| work.input(path))?))
+        let data = self.open(|path| work.input(path))?;
+        for (at, (name, rows)) in data.parts.iter().enumerate() {
+            for (other, other_rows) in &data.parts[..at] {
+                let shared = rows.shared_sentences(other_rows);
+                if shared > 0 {
+                    work.note(format!(
+                        "`{other}` and `{name}` share {shared} sentences: a score on one of them after training on the other is too good"
+                    ));
+                }
+            }
+        }
+        Ok(Output::Data(data))
     }
 }
