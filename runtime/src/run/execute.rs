@@ -1,13 +1,14 @@
 //! The steps of a plan, one after the other.
 
+mod listen;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use blake3::Hash;
-use sparsec_compiler::{Call, Measured, Plan, Requirement, Step, StepId, Task};
+use sparsec_compiler::{Call, Plan, Requirement, Step, StepId, Task};
 use sparsec_kernels::Tuning;
 
 use super::{Event, Events, Failure, Options, Outcome, State, keys, models, scores};
@@ -17,11 +18,8 @@ use crate::export::Provenance;
 use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Normalization, Scores};
 use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict, miscompilation};
 use crate::shelf::{DataRef, Defaulted, ModelRef};
-use crate::stage::{self, Data, Inputs, Output, STAGES, StageRow, Work};
-use crate::{Checkpoint, Fault, Result, disk, facts, folder, model};
-
-/// The sample rate of most models that hear.
-const SAMPLE_RATE: u32 = 16_000;
+use crate::stage::{Inputs, Output, STAGES, StageRow, Work};
+use crate::{Checkpoint, Fault, Result, disk, facts, folder};
 
 /// The record of a finished stage, beside its model; written last, so that it marks the folder as whole.
 const RECORD: &str = "record.json";
@@ -149,44 +147,6 @@ impl<'a> Run<'a> {
         }
         self.outputs.borrow_mut()[step.id.index()] = Some(output);
         Ok(record)
-    }
-
-    /// Listens once to the rows of `data`, the value of step `id`, that a bar is measured on: what is wrong with them is found now, and
-    /// not when everything has been trained.
-    fn listen(&self, id: StepId, data: &Data, events: &mut dyn Events) -> Result<()> {
-        let requirements = self.plan.steps.iter().filter_map(Step::requirement);
-        let measured = requirements.flat_map(|requirement| [&requirement.left, &requirement.right]).flat_map(Measured::metrics);
-        let metrics = measured.map(|call| METRICS.make(call)).collect::<Result<Vec<_>>>()?;
-        let parts: BTreeSet<Option<&str>> =
-            metrics.iter().map(|metric| &metric.data().0).filter(|data| data.step == id).map(|data| data.field.as_deref()).collect();
-        for part in parts {
-            let rows = data.part(part)?;
-            let heard = self.state.heard(&rows.content_hash()?);
-            if heard.is_file() && !self.options.fresh {
-                continue;
-            }
-            let rate = self.sample_rate()?;
-            rows.each(
-                |index| rows.sound(index, rate),
-                |index, _| {
-                    events.event(Event::Progress { done: index as u64 + 1, total: rows.len() as u64, unit: "rows" });
-                    if self.options.interrupted.load(Ordering::Relaxed) { Err(stage::interruption()) } else { Ok(()) }
-                },
-            )?;
-            disk::write_json(&heard, &rows.len())?;
-        }
-        Ok(())
-    }
-
-    /// The rate at which the models of this plan hear, as far as one is known: sound that is decoded at it is kept for them.
-    fn sample_rate(&self) -> Result<u32> {
-        let outputs = self.outputs.borrow();
-        let model = outputs.iter().find_map(|output| match output {
-            Some(Output::Model(checkpoint)) => Some(checkpoint),
-            _ => None,
-        });
-        let Some(checkpoint) = model else { return Ok(SAMPLE_RATE) };
-        Ok(model::family(&checkpoint.config)?.processor(checkpoint)?.sample_rate().unwrap_or(SAMPLE_RATE))
     }
 
     /// Runs a stage.
@@ -378,9 +338,12 @@ impl<'a> Run<'a> {
         }
         events.event(Event::Note("measuring size, memory and speed"));
         let engines = checkpoints.iter().map(|checkpoint| self.engine(checkpoint)).collect::<Result<Vec<_>>>()?;
-        engine::write_tuning(&self.tuning, tuning)?;
-        if self.pinned.is_none() {
-            engine::write_tuning(&self.tuning, &self.state.tuning())?;
+        match &self.options.tuning {
+            Some(given) => {
+                let bytes = std::fs::read(given).map_err(|error| Fault::reading(given, &error))?;
+                disk::write_file(tuning, |file| file.write_all(&bytes))?;
+            }
+            None => [tuning, &self.state.tuning()].iter().try_for_each(|path| engine::write_tuning(&self.tuning, path))?,
         }
         for (record, engine) in records.iter_mut().zip(&engines) {
             record.kernels.clone_from(&engine.kernels);
@@ -391,7 +354,8 @@ impl<'a> Run<'a> {
             Some(rows) => models::time(&checkpoints, &engines, &mut records, rows)?,
             None => notes.push("speed was not measured: no `require` names data to measure it on".to_owned()),
         }
-        let miscompiled = records.iter().filter_map(|record| Some(format!("{}: {}", record.name, miscompilation(&record.kernels)?)));
+        let miscompiled =
+            records.iter().filter_map(|record| Some(format!("{}: {}", record.name, miscompilation(&record.kernels)?)));
         for note in miscompiled {
             events.event(Event::Note(&note));
             notes.insert(0, note);
