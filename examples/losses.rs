@@ -30,19 +30,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    let interrupt = || {
-        if INTERRUPTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    };
-    let watched = ctrlc::set_handler(interrupt).map_err(|error| Fault::environment(format!("cannot watch for Ctrl-C: {error}")));
-    match watched.and_then(|()| sparsec_runtime::threads::run(None, print_table)).flatten() {
+    match sparsec_runtime::threads::run(None, || watch_for_interrupts().and_then(|()| print_table())).flatten() {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("{fault}");
             ExitCode::from(if fault.kind == FaultKind::Interrupted { 130 } else { 1 })
         }
     }
+}
+
+fn watch_for_interrupts() -> Result<()> {
+    let interrupt = || {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    };
+    ctrlc::set_handler(interrupt).map_err(|error| Fault::environment(format!("cannot watch for Ctrl-C: {error}")))
 }
 
 fn print_table() -> Result<()> {

@@ -22,7 +22,8 @@ pub fn sparsity_reached(before: &Checkpoint, after: &Checkpoint, layers: &[Strin
     for group in groups {
         let (mut weights, mut removed, mut removed_before) = (0, 0, 0);
         for path in group {
-            let mask = after.masks.get(path).ok_or_else(|| Fault::running(format!("`{path}` was to be pruned and has no mask")))?;
+            let mask =
+                after.masks.get(path).ok_or_else(|| Fault::running(format!("`{path}` was to be pruned and has no mask")))?;
             weights += mask.rows() * mask.cols();
             removed += mask.rows() * mask.cols() - mask.kept();
             removed_before += before.masks.get(path).map_or(0, |mask| mask.rows() * mask.cols() - mask.kept());
@@ -197,7 +198,9 @@ mod tests {
         after.tensors.extend([other("fc.bias", 1.0), other("norm.weight", 1.0)]);
         others_untouched(&before, &after, &layers).unwrap();
         let broken: [(&str, fn(&mut Checkpoint)); 7] = [
-            ("`norm.weight`", |after| drop(after.tensors.insert("norm.weight".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap()))),
+            ("`norm.weight`", |after| {
+                drop(after.tensors.insert("norm.weight".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap()))
+            }),
             ("`fc.bias`", |after| drop(after.tensors.remove("fc.bias"))),
             ("`new`", |after| drop(after.tensors.insert("new".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap()))),
             ("the mask of `fc2`", |after| drop(after.masks.insert("fc2".into(), Mask::from_fn(1, 1, |_, _| true)))),
@@ -266,7 +269,9 @@ mod tests {
         assert!(all_finite(&checkpoint(broken)).unwrap_err().message.starts_with("`fc.weight` holds 2 values"));
         let mut overflowing = checkpoint(WEIGHTS);
         let weight = Rtn {}.quantize(&[1.0, 0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 0.5], 2, 4, None).unwrap();
-        overflowing.quantized.insert("fc".to_owned(), crate::checkpoint::QuantizedWeight { scales: [3e38, 1.0].into(), ..weight });
+        overflowing
+            .quantized
+            .insert("fc".to_owned(), crate::checkpoint::QuantizedWeight { scales: [3e38, 1.0].into(), ..weight });
         assert!(all_finite(&overflowing).unwrap_err().message.starts_with("`fc` holds 2 values"));
     }
 }

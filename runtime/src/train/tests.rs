@@ -53,7 +53,13 @@ fn accumulated_passes_are_one_large_batch() {
     let step = |batch, accumulate| -> (BTreeMap<String, Vec<f32>>, Vec<f64>) {
         let settings = Settings {
             objective: Objective::sum(vec![Arc::new(Task {}), Arc::new(Kl { temperature: 2.0 })]),
-            optimizer: Arc::new(AdamW { rate: Numbers(Schedule::constant(1e-3)), beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decay: 0.0 }),
+            optimizer: Arc::new(AdamW {
+                rate: Numbers(Schedule::constant(1e-3)),
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-8,
+                decay: 0.0,
+            }),
             length: StageLength { steps: 1, steps_per_epoch: 1 },
             batch,
             accumulate,

@@ -1,6 +1,9 @@
 //! The whole way from a recipe to an artifact, on a tiny random Whisper and a few tones, in seconds.
 
-use std::cell::RefCell;
+mod inputs;
+mod kernels;
+mod scores;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sparsec_compiler::{Color, Compilation, SourceSet, compile};
 use sparsec_runtime::facts::{FileFacts, Files};
-use sparsec_runtime::engine;
-use sparsec_runtime::report::{Bar, KernelRecord};
+use sparsec_runtime::report::Bar;
 use sparsec_runtime::run::{Event, Events, Failure, Options, Outcome, Silent, execute};
 use sparsec_runtime::vocabulary::vocabulary;
 use sparsec_runtime::{Checkpoint, FaultKind};
@@ -216,76 +218,6 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
     assert!(!stopped.path().join("work/.sparsec/work").read_dir().unwrap().any(|_| true), "nothing unfinished is left");
 }
 
-/// Files below `.sparsec/<folder>` whose names end in `ending`, by path.
-fn kept(place: &Place, folder: &str, ending: &str) -> BTreeMap<PathBuf, Vec<u8>> {
-    let root = place.path().join("work/.sparsec").join(folder);
-    let mut folders = vec![root.clone()];
-    let mut files = BTreeMap::new();
-    while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.to_string_lossy().ends_with(ending) {
-                files.insert(path.strip_prefix(&root).unwrap().to_owned(), fs::read(&path).unwrap());
-            }
-        }
-    }
-    files
-}
-
-#[test]
-fn the_same_seed_threads_and_tuning_file_give_the_same_bits() {
-    let text = recipe("sparsegpt", "75%", "900");
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    let measured = Place::new();
-    pool.install(|| measured.run(&text, |_| {}, &mut Silent)).unwrap();
-    let (tuning, times) = kept(&measured, "reports", "tuning.json").pop_first().unwrap();
-    let tuning = measured.path().join("work/.sparsec/reports").join(tuning);
-    let [one, two] = [(); 2].map(|()| {
-        let place = Place::new();
-        let outcome = pool.install(|| place.run(&text, |options| options.tuning = Some(tuning.clone()), &mut Silent)).unwrap();
-        let kernels = &outcome.report.models[1].kernels;
-        assert!(kernels.len() >= 8 && kernels.iter().all(|kernel| kernel.reason == "fastest in the tuning file"), "{kernels:?}");
-        assert_eq!(kept(&place, "reports", "tuning.json").into_values().collect::<Vec<_>>(), [times.clone()]);
-        assert!(!place.path().join("work/.sparsec/tuning.json").exists(), "nothing was measured");
-        place
-    });
-    assert_eq!(one.artifact_bytes(), two.artifact_bytes());
-    assert_eq!(kept(&one, "scores", ".json").len(), 2);
-    assert_eq!(kept(&one, "scores", ".json"), kept(&two, "scores", ".json"));
-    assert!(kept(&one, "stages", ".safetensors").len() >= 3);
-    assert_eq!(kept(&one, "stages", ".safetensors"), kept(&two, "stages", ".safetensors"));
-
-    let again = pool.install(|| two.run(&text, |options| options.tuning = Some(tuning.clone()), &mut Silent)).unwrap();
-    assert!(again.nothing_to_do);
-    pool.install(|| two.run(&text, |_| {}, &mut Silent)).unwrap();
-    assert_eq!(kept(&two, "scores", ".json").len(), 4, "texts of other kernels are not those of this choice");
-}
-
-#[test]
-fn memory_is_weighed_with_the_kernels_that_are_timed() {
-    let place = Place::new();
-    let compilation = place.compile(&recipe("magnitude", "75%", "900"));
-    let interrupted = AtomicBool::new(false);
-    let weighed = RefCell::new(Vec::new());
-    let peak_memory = |folder: &Path, tuning: &Path| {
-        let kernels = engine::frozen(engine::read_tuning(tuning).unwrap());
-        weighed.borrow_mut().push(Checkpoint::read(folder).unwrap().compiled(&kernels).unwrap().kernels);
-        Some(1)
-    };
-    let options = Options { peak_memory: &peak_memory, ..place.options(&compilation, &interrupted) };
-    let report = execute(&compilation.plan, &options, &mut Silent).unwrap().report;
-    let chosen = |kernels: &[KernelRecord]| {
-        kernels.iter().map(|kernel| (kernel.path.clone(), kernel.tokens, kernel.kernel.clone())).collect::<Vec<_>>()
-    };
-    let weighed = weighed.into_inner();
-    assert_eq!(weighed.len(), 2);
-    assert!(weighed[1].len() >= 8 && weighed[1].iter().all(|kernel| kernel.reason == "fastest in the tuning file"));
-    for (model, kernels) in report.models.iter().zip(&weighed) {
-        assert_eq!((model.peak_resident_bytes, chosen(&model.kernels)), (Some(1), chosen(kernels)), "{}", model.name);
-    }
-}
-
 #[test]
 fn a_missed_bar_holds_the_export_back_unless_told_otherwise() {
     let place = Place::new();
@@ -349,104 +281,6 @@ fn a_stage_without_effect_and_a_rate_that_is_too_high_are_faults() {
 }
 
 #[test]
-fn models_that_hold_more_than_numbers_do_not_come_in() {
-    let place = Place::new();
-    let begin = |call: &str| format!("edition 2026\nmodel = {call}\nexport(model, to: \"out/tiny\", format: safetensors)\n");
-    let quantized = "edition 2026\ndense = load(\"model\")\n\
-        int8 = quantize(dense, layers: linear in encoder, scheme: w8a8(activations: dynamic), method: rtn)\n\
-        export(int8, to: \"out/tiny\", format: safetensors)\n";
-    place.run(quantized, |_| {}, &mut Silent).unwrap();
-    let mut checkpoint = Checkpoint::read(&place.artifact()).unwrap();
-    let weight = checkpoint.quantized.values_mut().next().unwrap();
-    weight.scales = weight.scales.iter().map(|_| f32::MAX).collect();
-    fs::create_dir(place.path().join("huge")).unwrap();
-    checkpoint.write_into(&place.path().join("huge")).unwrap();
-    let failure = place.run(&begin("load(\"huge\")"), |_| {}, &mut Silent).unwrap_err();
-    assert_eq!(failure.fault.kind, FaultKind::Input);
-    assert!(failure.fault.message.contains("not finite") && failure.fault.path.unwrap().ends_with("huge"));
-
-    let config = place.path().join("model/config.json");
-    let mut fields: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
-    fields["init_std"] = 1e300.into();
-    fs::write(&config, fields.to_string()).unwrap();
-    let failure = place.run(&begin("initialize(\"model\")"), |_| {}, &mut Silent).unwrap_err();
-    assert!(failure.fault.message.contains("not finite") && failure.fault.path.is_some(), "{}", failure.fault);
-}
-
-#[test]
-fn zeros_of_a_sparse_checkpoint_from_elsewhere_stay_zero() {
-    let place = Place::new();
-    let model = place.path().join("model");
-    let mut checkpoint = Checkpoint::read(&model).unwrap();
-    let name = "model.encoder.layers.0.fc1.weight";
-    let zeros = |checkpoint: &Checkpoint| {
-        let values = checkpoint.tensors[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        values.iter().map(|&value| value == 0.0).collect::<Vec<_>>()
-    };
-    let tensor = checkpoint.tensors.get_mut(name).unwrap();
-    *tensor = tensor.relu().unwrap();
-    checkpoint.write_into(&model).unwrap();
-    fs::remove_file(model.join("sparsec.masks.safetensors")).unwrap();
-    let text = "edition 2026\nsparse = load(\"model\")\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
-        tuned = finetune(sparse, data: speech, loss: task, optimizer: adamw(rate: 1e-2), for: 3 steps)\n\
-        export(tuned, to: \"out/tiny\", format: safetensors)\n";
-    let outcome = place.run(text, |_| {}, &mut Silent).unwrap();
-    let loaded = outcome.report.stages.iter().find(|stage| stage.name == "sparse").unwrap();
-    assert!(loaded.notes[0].starts_with("1 layers have at least 10 % zeros"), "{:?}", loaded.notes);
-    let tuned = Checkpoint::read(&place.artifact()).unwrap();
-    assert_eq!(zeros(&tuned), zeros(&checkpoint));
-    assert!(zeros(&tuned).contains(&true) && tuned.masks.len() == 1);
-}
-
-/// A WAV file like [`tone`] with `samples` samples of `level`.
-fn wave(samples: usize, level: i16) -> Vec<u8> {
-    let mut file = tone(440.0)[..40].to_vec();
-    file.extend((2 * samples as u32).to_le_bytes());
-    file.extend((0..samples).flat_map(|at| (if at % 20 < 10 { level } else { -level }).to_le_bytes()));
-    file
-}
-
-#[test]
-fn rows_that_cannot_be_used_are_found_before_anything_is_trained() {
-    let place = Place::new();
-    let row = |audio: &str, split: &str| serde_json::json!({"audio": audio, "text": "one two", "split": split}).to_string();
-    let rows = [row("0.wav", "train"), row("1.wav", "train"), row("2.wav", "train"), row("3.wav", "test"), row("4.wav", "test")];
-    fs::write(place.path().join("manifest.jsonl"), rows.join("\n")).unwrap();
-    let text = "edition 2026\ndense = load(\"model\")\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
-        pruned = prune(dense, layers: linear in encoder, method: sparsegpt, calibration: take(speech.train, 3 rows), sparsity: 50%)\n\
-        healed = finetune(dense, data: speech.train, loss: task, optimizer: adamw(rate: 1e-3), batch: 1 row, for: 3 steps)\n\
-        require wer(healed, speech.test) <= wer(pruned, speech.test) + 900 points\n";
-    // One stage at a time, so that each is seen to look at its own rows.
-    let without = |word: &str| text.lines().filter(|line| !line.starts_with(word)).map(|line| format!("{line}\n")).collect::<String>();
-    let tuned = without("pruned").replace("wer(pruned, speech.test)", "50%");
-    let pruned = without("healed").replace("wer(healed, speech.test)", "50%");
-    let check = |text: &str, expected: &[&str]| {
-        let mut worked = false;
-        let mut listen = |event: Event<'_>| {
-            worked |= matches!(event, Event::Losses { .. } | Event::Progress { unit: "layers", .. });
-        };
-        let fault = place.run(text, |_| {}, &mut listen).unwrap_err().fault;
-        assert!(!worked, "work was done before: {fault}");
-        assert_eq!(fault.kind, FaultKind::Input);
-        expected.iter().for_each(|part| assert!(fault.to_string().contains(part), "{part}: {fault}"));
-    };
-    for (name, samples, level, complaint) in [("2.wav", 8000, 0, "only silence"), ("2.wav", 16000 * 5, 9000, "does not fit")] {
-        fs::write(place.path().join(name), wave(samples, level)).unwrap();
-        check(&tuned, &[complaint, name, "line 3 of", "manifest.jsonl"]);
-        check(&pruned, &[complaint, name, "line 3 of", "manifest.jsonl"]);
-    }
-    fs::write(place.path().join("0.wav"), b"RIFF").unwrap();
-    check(&tuned, &["manifest.jsonl: 2 of 3 rows cannot be used", "0.wav: ", "(line 1 of", "2.wav: ", "(line 3 of"]);
-    for name in ["0.wav", "2.wav"] {
-        fs::write(place.path().join(name), tone(300.0)).unwrap();
-    }
-    fs::write(place.path().join("4.wav"), wave(8000, 0)).unwrap();
-    check(text, &["only silence", "4.wav", "line 5 of"]);
-    fs::write(place.path().join("4.wav"), wave(16000 * 5, 9000)).unwrap();
-    place.run(text, |_| {}, &mut Silent).expect("what is longer than a window is scored window by window");
-}
-
-#[test]
 fn a_ladder_of_sparsities_is_climbed_rung_by_rung() {
     let place = Place::new();
     let text = r#"
@@ -471,7 +305,8 @@ export(ladder, to: "out/tiny", format: safetensors)
             (record["name"].as_str().unwrap().to_owned(), Checkpoint::read(&folder).unwrap())
         })
         .collect();
-    let rungs: Vec<_> = outcome.report.stages.iter().filter(|stage| ["prune", "finetune"].contains(&stage.word.as_str())).collect();
+    let rungs: Vec<_> =
+        outcome.report.stages.iter().filter(|stage| ["prune", "finetune"].contains(&stage.word.as_str())).collect();
     assert_eq!(rungs.iter().map(|stage| stage.word.as_str()).collect::<Vec<_>>(), ["prune", "finetune"].repeat(3));
     let mut below: Option<&Checkpoint> = None;
     for (stage, sparsity) in rungs.iter().zip([0.5, 0.5, 0.67, 0.67, 0.75, 0.75]) {
@@ -487,67 +322,11 @@ export(ladder, to: "out/tiny", format: safetensors)
         below = Some(model);
     }
     let exported = Checkpoint::read(&place.artifact()).unwrap();
-    assert_eq!(exported.content_hash().unwrap(), below.unwrap().content_hash().unwrap(), "the top of the ladder is what is exported");
-}
-
-#[test]
-fn a_multilingual_checkpoint_is_told_its_language_by_the_recipe() {
-    let place = Place::new();
-    let settings = place.path().join("model/generation_config.json");
-    let mut fields: serde_json::Value = serde_json::from_slice(&fs::read(&settings).unwrap()).unwrap();
-    ["language", "task"].map(|key| fields.as_object_mut().unwrap().remove(key).unwrap());
-    fs::write(&settings, fields.to_string()).unwrap();
-    let text = |told: &str| {
-        format!(
-            "edition 2026\ndense = load(\"model\"{told})\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
-             tuned = finetune(dense, data: speech, loss: task, optimizer: adamw(rate: 1e-3), for: 2 steps)\n\
-             require wer(tuned, speech) <= 99900%\nexport(tuned, to: \"out/tiny\", format: safetensors)\n"
-        )
-    };
-    let fault = place.run(&text(""), |_| {}, &mut Silent).unwrap_err().fault;
-    assert!(fault.message.contains("needs to know the language"), "{fault}");
-    let fault = place.run(&text(", language: \"hi\""), |_| {}, &mut Silent).unwrap_err().fault;
-    assert!(fault.message.contains("`language` is `hi`") && fault.path.unwrap().ends_with("model/generation_config.json"));
-    place.run(&text(", language: \"en\", task: \"transcribe\""), |_| {}, &mut Silent).unwrap();
-    let exported: serde_json::Value =
-        serde_json::from_slice(&fs::read(place.artifact().join("generation_config.json")).unwrap()).unwrap();
-    assert_eq!((&exported["language"], &exported["task"]), (&"en".into(), &"transcribe".into()));
-    assert_eq!(exported["lang_to_id"], fields["lang_to_id"]);
-}
-
-#[test]
-fn a_model_says_each_row_once_and_every_score_of_it_is_reported() {
-    let place = Place::new();
-    let text = "edition 2026\ndense = load(\"model\")\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
-        require wer(dense, speech) <= 99900%\nrequire wer(dense, speech, normalize: none) <= 99900%\n\
-        require cer(dense, speech) <= 99900%\n";
-    for fresh in [false, true] {
-        let mut said = Vec::new();
-        let mut listen = |event: Event<'_>| match event {
-            Event::Stage { word: "require", .. } => said.push(0),
-            Event::Progress { unit: "rows", .. } => said.iter_mut().last().into_iter().for_each(|batches| *batches += 1),
-            _ => {}
-        };
-        let outcome = place.run(text, |options| options.fresh = fresh, &mut listen).unwrap();
-        assert_eq!(said, [1, 0, 0], "fresh: {fresh}");
-        let scores = &outcome.report.models[0].scores;
-        assert_eq!(scores.iter().map(|score| score.metric.as_str()).collect::<Vec<_>>(), ["wer", "wer(normalize: none)", "cer"]);
-        assert!(scores[1].words.is_some() && scores[2].words.is_none());
-    }
-}
-
-#[test]
-fn a_test_set_that_shares_sentences_with_training_is_told() {
-    let place = Place::new();
-    let row = |audio: &str, text: &str, split: &str| serde_json::json!({"audio": audio, "text": text, "split": split}).to_string();
-    let rows = [row("0.wav", "One!", "train"), row("1.wav", "two", "train"), row("2.wav", "one", "test"), row("3.wav", "six", "test")];
-    fs::write(place.path().join("manifest.jsonl"), rows.join("\n")).unwrap();
-    let text = "edition 2026\ndense = load(\"model\")\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
-        require wer(dense, speech.test) <= 99900%\n";
-    let outcome = place.run(text, |_| {}, &mut Silent).unwrap();
-    let notes = &outcome.report.stages.iter().find(|stage| stage.name == "speech").unwrap().notes;
-    assert_eq!(notes.len(), 1);
-    assert!(notes[0].starts_with("`test` and `train` share 1 sentences"), "{notes:?}");
+    assert_eq!(
+        exported.content_hash().unwrap(),
+        below.unwrap().content_hash().unwrap(),
+        "the top of the ladder is what is exported"
+    );
 }
 
 #[test]
@@ -560,8 +339,10 @@ fn an_optimizer_that_never_forgets_is_refused() {
              export(tuned, to: \"out\", format: safetensors)\n"
         );
         let facts = FileFacts::new(Files::of(&place.path().join("tiny.sq"), false));
-        let compilation =
-            compile(SourceSet::new("tiny.sq", text), vocabulary(), &facts, &sparsec_compiler::Options::default());
-        assert!(compilation.has_errors() && compilation.rendered(Color::Off).contains(beta), "a division by zero in the first step");
+        let compilation = compile(SourceSet::new("tiny.sq", text), vocabulary(), &facts, &sparsec_compiler::Options::default());
+        assert!(
+            compilation.has_errors() && compilation.rendered(Color::Off).contains(beta),
+            "a division by zero in the first step"
+        );
     }
 }
