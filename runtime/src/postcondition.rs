@@ -197,7 +197,8 @@ mod tests {
         let mut after = checkpoint([0.0; 8]);
         after.tensors.extend([other("fc.bias", 1.0), other("norm.weight", 1.0)]);
         others_untouched(&before, &after, &layers).unwrap();
-        let broken: [(&str, fn(&mut Checkpoint)); 7] = [
+        type Change = fn(&mut Checkpoint);
+        let broken: [(&str, Change); 7] = [
             ("`norm.weight`", |after| {
                 drop(after.tensors.insert("norm.weight".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap()))
             }),
