@@ -47,7 +47,7 @@ impl Stage for Prune {
         if work.unfinished.exists() {
             let snapshot = Snapshot::read(&work.unfinished)?;
             finished = serde_json::from_value(snapshot.progress).unwrap_or_default();
-            checkpoint = snapshot.checkpoint;
+            checkpoint = Checkpoint { config: before.config.clone(), ..snapshot.checkpoint };
             work.note(format!("going on behind the {} layers that were pruned before", finished.len()));
         }
         let left: Vec<String> = self.layers.0.iter().filter(|layer| !finished.contains(layer)).cloned().collect();

@@ -219,6 +219,26 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn an_interrupted_pruning_goes_on_to_the_same_bits() {
+    let text = recipe("sparsegpt", "60%", "900");
+    let (straight, stopped) = (Place::new(), Place::new());
+    straight.run(&text, |_| {}, &mut Silent).unwrap();
+    let flag = AtomicBool::new(false);
+    let mut listen = |event: Event<'_>| {
+        if matches!(event, Event::Progress { unit: "layers", .. }) {
+            flag.store(true, Ordering::SeqCst);
+        }
+    };
+    let compilation = stopped.compile(&text);
+    let failure = execute(&compilation.plan, &stopped.options(&compilation, &flag), &mut listen).unwrap_err();
+    assert_eq!(failure.fault.kind, FaultKind::Interrupted, "{}", failure.fault);
+    let outcome = stopped.run(&text, |_| {}, &mut Silent).unwrap();
+    let pruned = outcome.report.stages.iter().find(|stage| stage.name == "pruned").unwrap();
+    assert!(pruned.notes.iter().any(|note| note.starts_with("going on behind the ")), "{:?}", pruned.notes);
+    assert_eq!(stopped.artifact_bytes(), straight.artifact_bytes());
+}
+
+#[test]
 fn a_missed_bar_holds_the_export_back_unless_told_otherwise() {
     let place = Place::new();
     let text = recipe("magnitude", "90%", "-5000");
