@@ -121,6 +121,7 @@ mod tests {
     use sparsec_kernels::Mask;
 
     use super::*;
+    use crate::checkpoint::QuantizedWeight;
     use crate::quantizer::{Quantizer, Rtn};
 
     const WEIGHTS: [f32; 8] = [1.0, 0.0, 3.0, 0.0, 0.0, 6.0, 0.0, 8.0];
@@ -192,5 +193,9 @@ mod tests {
         let mut broken = WEIGHTS;
         (broken[0], broken[5]) = (f32::NAN, f32::INFINITY);
         assert!(all_finite(&checkpoint(broken)).unwrap_err().message.starts_with("`fc.weight` holds 2 values"));
+        let mut quantized = checkpoint(WEIGHTS);
+        let scales = [1.0, f32::NAN].into();
+        quantized.quantized.insert("fc2".to_owned(), QuantizedWeight { scales, ..Rtn {}.quantize(&WEIGHTS, 2, 4, None).unwrap() });
+        assert_eq!(all_finite(&quantized).unwrap_err().message, "the scales of `fc2` are not finite");
     }
 }

@@ -4,6 +4,7 @@ use sparsec_compiler::SourceSet;
 use sparsec_runtime::run::{self, Failure, Options, Outcome};
 use sparsec_runtime::{Fault, Result};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::decode_once;
 use super::recipe::Recipe;
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// Export even if a bar was missed; the report says so
     #[arg(long)]
     despite_bars: bool,
+    /// How often a running stage saves its state, seconds: what a kill can cost
+    #[arg(long, value_name = "SECONDS", default_value_t = run::SAVE_EVERY.as_secs())]
+    save_every: u64,
     /// Print the report as JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -42,6 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         anywhere: arguments.recipe.settings.allow_outside,
         fresh: arguments.fresh,
         despite_bars: arguments.despite_bars,
+        save_every: Duration::from_secs(arguments.save_every),
         interrupted: &INTERRUPTED,
         peak_memory: &|folder: &Path| decode_once::in_a_process_of_its_own(folder),
     };
@@ -58,10 +63,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
 fn show(outcome: &Outcome) {
     terminal::print_report(&outcome.report);
     if outcome.nothing_to_do {
-        println!("nothing to do: every stage was finished before");
+        outln!("nothing to do: every stage was finished before");
     }
     for file in &outcome.files {
-        println!("report     {}", file.display());
+        outln!("report     {}", file.display());
     }
 }
 
@@ -70,7 +75,7 @@ fn placed(failure: Failure, sources: &SourceSet) -> Fault {
     if let Some(span) = failure.span {
         let (line, column) = sources.line_column(span);
         let text = sources.slice(span).lines().next().unwrap_or_default();
-        eprintln!("failed in {}:{line}:{column}\n    {text}", sources.name(span.source));
+        errln!("failed in {}:{line}:{column}\n    {text}", sources.name(span.source));
     }
     failure.fault
 }

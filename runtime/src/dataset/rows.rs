@@ -52,6 +52,13 @@ impl Rows {
         &self.entry(index).fields.text
     }
 
+    /// `fault` with the file and the line of row `index`, which it is about.
+    pub fn blame(&self, index: usize, mut fault: Fault) -> Fault {
+        let entry = self.entry(index);
+        fault.message += &format!(" (line {} of {})", entry.line, self.opened.path.display());
+        fault.at(entry.audio.as_ref().unwrap_or(&self.opened.path))
+    }
+
     pub(super) fn entry(&self, index: usize) -> &Entry {
         &self.opened.entries[self.indices[index]]
     }
@@ -80,10 +87,10 @@ impl Dataset for Rows {
     fn row(&self, index: usize, sample_rate: Option<u32>) -> Result<Row> {
         let entry = self.entry(index);
         let audio = match (&entry.audio, sample_rate) {
-            (Some(path), Some(rate)) => Some(self.opened.sounds.get(self.indices[index], path, rate).map_err(|mut fault| {
-                fault.message += &format!(" (line {} of {})", entry.line, self.opened.path.display());
-                fault
-            })?),
+            (Some(path), Some(rate)) => {
+                let sound = self.opened.sounds.get(self.indices[index], path, rate);
+                Some(sound.map_err(|fault| self.blame(index, fault))?)
+            }
             (None, Some(_)) => {
                 return Err(Fault::input("this model hears, but the rows have no sound")
                     .at(&self.opened.path)

@@ -14,6 +14,7 @@ mod state;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use sparsec_compiler::{Plan, SourceSet, Span};
 
@@ -25,6 +26,9 @@ pub use state::State;
 use crate::Fault;
 use crate::facts::Files;
 use crate::report::{Bar, Report};
+
+/// How old the saved state of a running stage may become unless told otherwise; with the time of one step, well under two minutes.
+pub const SAVE_EVERY: Duration = Duration::from_secs(90);
 
 /// What a plan is executed with.
 pub struct Options<'a> {
@@ -40,6 +44,8 @@ pub struct Options<'a> {
     pub fresh: bool,
     /// Whether to export although a bar was missed.
     pub despite_bars: bool,
+    /// How old the saved state of a running stage may become, such as [`SAVE_EVERY`].
+    pub save_every: Duration,
     /// Set when the user wants the run to stop.
     pub interrupted: &'a AtomicBool,
     /// The largest resident set, bytes, of a process that loads the checkpoint in a folder and decodes with it; the command knows

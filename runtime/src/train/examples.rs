@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::batch::Input;
 use crate::dataset::{Dataset, Rows};
 use crate::model::{self, Processor};
-use crate::{Batch, Checkpoint, Example, Result};
+use crate::{Batch, Checkpoint, Example, Fault, Result};
 
 /// Bytes of features that are kept; rows beyond are computed whenever they are needed.
 const KEPT_BYTES: usize = 2 << 30;
@@ -46,16 +46,15 @@ impl Examples {
     pub fn get(&mut self, indices: &[usize]) -> Result<Vec<Example>> {
         let missing: Vec<usize> = indices.iter().copied().filter(|&index| self.kept[index].is_none()).collect();
         let rows = self.rows.rows(&missing, self.processor.sample_rate())?;
-        let mut fresh =
-            missing.iter().copied().zip(rows.par_iter().map(|row| self.processor.example(row)).collect::<Result<Vec<_>>>()?);
+        let example = |(row, &index)| self.processor.example(row).map_err(|fault| self.rows.blame(index, fault));
+        let mut fresh = rows.par_iter().zip(&missing).map(example).collect::<Result<Vec<_>>>()?.into_iter();
         indices
             .iter()
             .map(|&index| {
                 if let Some(example) = &self.kept[index] {
                     return Ok(example.clone());
                 }
-                let (_, example) =
-                    fresh.next().ok_or_else(|| crate::Fault::internal("a row was asked for twice in one batch"))?;
+                let example = fresh.next().ok_or_else(|| Fault::internal("a row was asked for twice in one batch"))?;
                 self.kept_bytes += bytes(&example);
                 if self.kept_bytes <= KEPT_BYTES {
                     self.kept[index] = Some(example.clone());
