@@ -10,7 +10,7 @@
 use sparsec_compiler::{Color, Options as Compile, SourceSet, compile};
 use sparsec_runtime::facts::{FileFacts, Files};
 use sparsec_runtime::report::{ModelRecord, Report, Verdict};
-use sparsec_runtime::run::{Options, Silent, execute};
+use sparsec_runtime::run::{Options, SAVE_EVERY, Silent, execute};
 use sparsec_runtime::vocabulary::vocabulary;
 use sparsec_runtime::{Fault, FaultKind, Result};
 use std::path::{Path, PathBuf};
@@ -88,6 +88,7 @@ fn run(sets: &[(String, String)]) -> Result<Report> {
         anywhere: false,
         fresh: false,
         despite_bars: false,
+        save_every: SAVE_EVERY,
         tuning: None,
         interrupted: &INTERRUPTED,
         peak_memory: &|_, _| None,

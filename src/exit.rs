@@ -48,9 +48,9 @@ pub fn watch_for_interrupts() {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
             std::process::exit(Exit::Interrupted as i32);
         }
-        eprintln!("\nstopping: saving the state of this run (press Ctrl-C again to stop at once)");
+        errln!("\nstopping: saving the state of this run (press Ctrl-C again to stop at once)");
     });
     if let Err(error) = watch {
-        eprintln!("warning: Ctrl-C will not save the state of the run: {error}");
+        errln!("warning: Ctrl-C will not save the state of the run: {error}");
     }
 }

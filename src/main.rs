@@ -3,10 +3,11 @@
 // A command has no outside: `pub` means "to the other files of this folder".
 #![allow(unreachable_pub)]
 
+#[macro_use]
+mod terminal;
 mod command;
 mod exit;
 mod progress;
-mod terminal;
 
 use clap::Parser;
 use sparsec_runtime::threads;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         exit::watch_for_interrupts();
         command::run(&arguments)
     });
-    match done.and_then(|done| done) {
+    match done.and_then(|done| done).and_then(|exit| terminal::lost().map_or(Ok(exit), Err)) {
         Ok(exit) => exit.into(),
         Err(fault) => {
             terminal::print_fault(&fault);

@@ -46,7 +46,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             Shown::Bar(bar)
         } else {
-            eprintln!("{}", self.title);
+            errln!("{}", self.title);
             Shown::Lines(Lines { began: None, last: Instant::now() })
         };
     }
@@ -74,7 +74,7 @@ impl Progress {
                 }
                 lines.last = Instant::now();
                 let left = began.elapsed().as_secs_f64() / (done - first).max(1) as f64 * total.saturating_sub(done) as f64;
-                eprintln!("{} {done}/{total} {unit}, {} left {}", self.title, text::seconds(left), self.losses);
+                errln!("{} {done}/{total} {unit}, {} left {}", self.title, text::seconds(left), self.losses);
             }
         }
     }
@@ -83,13 +83,13 @@ impl Progress {
         if let Shown::Bar(bar) = std::mem::replace(&mut self.shown, Shown::Nothing) {
             bar.finish_and_clear();
         }
-        eprintln!("{line}");
+        errln!("{line}");
     }
 
     fn note(&self, note: &str) {
         match &self.shown {
-            Shown::Bar(bar) => bar.suspend(|| eprintln!("  note: {note}")),
-            Shown::Lines(_) | Shown::Nothing => eprintln!("  note: {note}"),
+            Shown::Bar(bar) => bar.suspend(|| errln!("  note: {note}")),
+            Shown::Lines(_) | Shown::Nothing => errln!("  note: {note}"),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Events for Progress {
         match event {
             Event::Started { stages, state } => {
                 self.stages = stages;
-                eprintln!("{stages} stages; finished work is kept in {}", state.display());
+                errln!("{stages} stages; finished work is kept in {}", state.display());
             }
             Event::Stage { index, name, word } => self.start(index, name, word),
             Event::Progress { done, total, unit } => self.advance(done, total, unit),

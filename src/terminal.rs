@@ -4,7 +4,44 @@ use comfy_table::{CellAlignment, Table, presets};
 use sparsec_runtime::report::text::{bytes, count, percent, rate, seconds};
 use sparsec_runtime::report::{Bar, ModelRecord, Report, Timing};
 use sparsec_runtime::{Fault, FaultKind};
-use std::io::IsTerminal;
+use std::fmt::Arguments;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
+
+/// Prints a line on stdout; see [`print`].
+macro_rules! outln {
+    ($($text:tt)*) => { $crate::terminal::print(format_args!($($text)*)) };
+}
+
+/// Prints a line on stderr; see [`note`].
+macro_rules! errln {
+    ($($text:tt)*) => { $crate::terminal::note(format_args!($($text)*)) };
+}
+
+/// The first failure of stdout.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Prints a line on stdout. What cannot be written is remembered for [`lost`].
+pub fn print(line: Arguments<'_>) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        // Whoever reads may have read enough, as in `sparsec words | head -1`.
+        if error.kind() != ErrorKind::BrokenPipe {
+            LOST.get_or_init(|| error);
+        }
+    }
+}
+
+/// Prints a line on stderr. A run of hours does not end because a log is full, and there is no place left to say so.
+pub fn note(line: Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// The fault for results that never arrived on stdout.
+pub fn lost() -> Option<Fault> {
+    let fault = |error| Fault::environment(format!("standard output cannot be written: {error}"));
+    LOST.get().map(|error| fault(error).help("free some space, or print to another place"))
+}
 
 /// Whether to colour what goes to stderr: a terminal, and no wish against it (<https://no-color.org>).
 pub fn colour() -> bool {
@@ -19,15 +56,15 @@ pub fn print_fault(fault: &Fault) {
         FaultKind::Internal => "internal error",
         FaultKind::Input | FaultKind::Running | FaultKind::Environment => "error",
     };
-    eprintln!("{red}{head}{plain}{bold}: {}{plain}", fault.message);
+    errln!("{red}{head}{plain}{bold}: {}{plain}", fault.message);
     if let Some(path) = &fault.path {
-        eprintln!("  --> {}", path.display());
+        errln!("  --> {}", path.display());
     }
     if let Some(help) = &fault.help {
-        eprintln!("  = help: {help}");
+        errln!("  = help: {help}");
     }
     if fault.kind == FaultKind::Internal {
-        eprintln!("  = note: this is a bug in sparsec, not in your recipe; please report it with the command that you ran");
+        errln!("  = note: this is a bug in sparsec, not in your recipe; please report it with the command that you ran");
     }
 }
 
@@ -48,7 +85,7 @@ pub fn print_report(report: &Report) {
     for row in figure_rows(&report.models) {
         figures.add_row(row);
     }
-    println!("{figures}");
+    outln!("{figures}");
     for verdict in &report.requires {
         let word = match verdict.outcome {
             Bar::Met => "met",
@@ -56,18 +93,18 @@ pub fn print_report(report: &Report) {
             Bar::Undecided => "undecided",
         };
         let interval = verdict.difference.map(|(low, high)| format!(", difference {low:+.4} … {high:+.4}")).unwrap_or_default();
-        println!("{word:<10} require {}   (measured {:.4}, bar {:.4}{interval})", verdict.text, verdict.measured, verdict.bar);
+        outln!("{word:<10} require {}   (measured {:.4}, bar {:.4}{interval})", verdict.text, verdict.measured, verdict.bar);
     }
     for export in &report.exports {
         match &export.held_back {
-            None => println!("wrote      {}   ({}, read back and compared)", export.to, bytes(export.bytes)),
-            Some(reason) => println!("held back  {}   ({reason})", export.to),
+            None => outln!("wrote      {}   ({}, read back and compared)", export.to, bytes(export.bytes)),
+            Some(reason) => outln!("held back  {}   ({reason})", export.to),
         }
     }
     for note in &report.notes {
-        println!("note       {note}");
+        outln!("note       {note}");
     }
-    println!("took       {}", seconds(report.stages.iter().filter(|stage| !stage.reused).map(|stage| stage.seconds).sum()));
+    outln!("took       {}", seconds(report.stages.iter().filter(|stage| !stage.reused).map(|stage| stage.seconds).sum()));
 }
 
 /// A row per quantity: its name, then a cell per model.

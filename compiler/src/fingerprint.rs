@@ -8,7 +8,6 @@
 use crate::graph::Task;
 use crate::plan::Fingerprint;
 use crate::requirement::Measured;
-use crate::unit::Unit;
 use crate::value::{Call, Duration, Length, Schedule, Segment, StepId, Value};
 
 /// Changes whenever the bytes below change their meaning.
@@ -74,10 +73,7 @@ impl Writer<'_> {
     }
 
     fn duration(&mut self, duration: Duration) {
-        match duration.unit {
-            Unit::Epochs | Unit::Steps | Unit::Tokens => self.quantity(duration.unit.word(), duration.amount),
-            unit => self.quantity("seconds", unit.to_base(duration.amount)),
-        }
+        self.quantity(duration.unit.word(), duration.amount);
     }
 
     fn value(&mut self, value: &Value) {

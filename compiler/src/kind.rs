@@ -50,7 +50,8 @@ pub enum Kind {
     Ratio,
     /// A difference of two shares, `1.0 points`.
     Points,
-    /// How long a stage trains: epochs, steps, tokens or time.
+    /// How long a stage trains: epochs or steps. Time and tokens are none, for a schedule runs over the steps of its stage and
+    /// must know them before the first, and a run that a clock stops is never the same twice.
     Duration,
     /// A time that can be measured, `20 ms`.
     Time,
@@ -137,7 +138,6 @@ impl Kind {
             (Kind::Unknown, _) | (_, Kind::Unknown) => true,
             (found, wanted) if found == wanted => true,
             (Kind::Number, Kind::Integer) | (Kind::Integer, Kind::Number) => true,
-            (Kind::Duration, Kind::Time | Kind::Tokens) | (Kind::Time | Kind::Tokens, Kind::Duration) => true,
             (Kind::Text, Kind::InputPath | Kind::OutputPath) => true,
             (Kind::Method(found), Kind::Weighted(wanted)) => found == wanted,
             (Kind::Schedule(found), Kind::Schedule(wanted)) => found.fits(wanted),
@@ -232,7 +232,7 @@ impl fmt::Display for Kind {
             Kind::Choice(names) => write!(f, "one of `{}`", names.join("`, `")),
             Kind::Ratio => f.write_str("a ratio"),
             Kind::Points => f.write_str("percentage points"),
-            Kind::Duration => f.write_str("a duration"),
+            Kind::Duration => f.write_str("a duration in epochs or steps"),
             Kind::Time => f.write_str("a time"),
             Kind::Rows => f.write_str("a number of rows"),
             Kind::Tokens => f.write_str("a number of tokens"),

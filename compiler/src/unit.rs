@@ -20,7 +20,7 @@ pub enum Unit {
     Epochs,
     /// Optimizer steps.
     Steps,
-    /// Tokens: of training, or a length.
+    /// Tokens of a text.
     Tokens,
     /// Rows of a data set.
     Rows,
@@ -94,8 +94,9 @@ impl Unit {
             Unit::One => Kind::Number,
             Unit::Percent => Kind::Ratio,
             Unit::Points => Kind::Points,
-            Unit::Epochs | Unit::Steps | Unit::Tokens | Unit::Minutes | Unit::Hours => Kind::Duration,
-            Unit::Milliseconds | Unit::Seconds => Kind::Time,
+            Unit::Epochs | Unit::Steps => Kind::Duration,
+            Unit::Milliseconds | Unit::Seconds | Unit::Minutes | Unit::Hours => Kind::Time,
+            Unit::Tokens => Kind::Tokens,
             Unit::Rows => Kind::Rows,
             Unit::Bytes
             | Unit::Kilobytes
@@ -114,9 +115,7 @@ impl Unit {
             Kind::Number | Kind::Integer => &[Unit::One],
             Kind::Ratio => &[Unit::Percent],
             Kind::Points => &[Unit::Points],
-            Kind::Duration => {
-                &[Unit::Epochs, Unit::Steps, Unit::Tokens, Unit::Hours, Unit::Minutes, Unit::Seconds, Unit::Milliseconds]
-            }
+            Kind::Duration => &[Unit::Epochs, Unit::Steps],
             Kind::Time => &[Unit::Milliseconds, Unit::Seconds, Unit::Minutes, Unit::Hours],
             Kind::Tokens => &[Unit::Tokens],
             Kind::Rows => &[Unit::Rows],
@@ -155,9 +154,7 @@ impl Unit {
 
     /// Whether amounts of both can be added.
     pub(crate) fn converts_to(self, other: Unit) -> bool {
-        let counted = [Unit::Epochs, Unit::Steps, Unit::Tokens];
-        let family = |unit: Unit| if unit.kind() == Kind::Duration { Kind::Time } else { unit.kind() };
-        self == other || (family(self) == family(other) && !counted.contains(&self) && !counted.contains(&other))
+        self == other || (self.kind() == other.kind() && self.kind() != Kind::Duration)
     }
 
     fn scale(self) -> f64 {

@@ -26,7 +26,7 @@ pub struct StepRef {
     pub field: Option<String>,
 }
 
-/// How long something goes on: an amount in the unit that the recipe chose (epochs, steps, tokens, or a unit of time).
+/// How long something goes on: an amount in the unit that the recipe chose (epochs or steps).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Duration {
     /// How many.

@@ -34,7 +34,8 @@ fn main() -> ExitCode {
 
 fn write(folder: &Path, file: &Path) -> Result<()> {
     if !folder.exists() {
-        export(&Safetensors {}, &random_model()?, &Provenance::default(), folder)?;
+        let model = random_model()?;
+        export(&Safetensors {}, &model, &Provenance::default(), Some(&noise(&model)?), folder)?;
     }
     let checkpoint = Checkpoint::read(folder)?;
     parity::write(&checkpoint, &*checkpoint.model()?, &noise(&checkpoint)?, file)

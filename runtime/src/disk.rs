@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::{Fault, Result};
 
-/// How the names of unfinished files begin.
-const UNFINISHED: &str = ".sparsec-";
+/// How the names of unfinished files and folders begin.
+pub(crate) const UNFINISHED: &str = ".sparsec-";
 
 /// Replaces the file at `path` by what `fill` writes.
 ///
@@ -96,7 +96,8 @@ fn hash_file(hasher: &mut blake3::Hasher, path: &Path) -> Result<()> {
     opened.map_err(|error| Fault::reading(path, &error))
 }
 
-fn parent(path: &Path) -> &Path {
+/// The folder that `path` lies in.
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use sparsec_compiler::{Call, Facts, Field, Module, Refusal, StageGraph, StepRef};
 
 use crate::checkpoint::Header;
-use crate::dataset::Dataset;
+use crate::dataset::{Access, Dataset};
 use crate::shelf::{DataRef, InputPath, Item, argument};
 use crate::stage::{Data, DatasetStage, Finetune, Initialize, Load, Take};
 use crate::vocabulary::kind_name;
@@ -46,6 +46,11 @@ impl Files {
                 .help("a recipe reads only what lies beside or below it; pass `--allow-outside` if you trust this one")),
             _ => Ok(full),
         }
+    }
+
+    /// Which files a manifest among them may name.
+    pub fn access(&self) -> Access {
+        if self.root.is_some() { Access::Folder } else { Access::Anywhere }
     }
 }
 
@@ -83,7 +88,7 @@ impl FileFacts {
     fn data(&self, call: &Call) -> Result<Data> {
         let known = self.data.borrow().get(&call.to_string()).cloned();
         known.unwrap_or_else(|| {
-            let opened = DatasetStage::from_call(call).and_then(|stage| stage.open(|path| self.files.find(&path.0)));
+            let opened = DatasetStage::from_call(call).and_then(|stage| stage.open(&self.files));
             self.data.borrow_mut().insert(call.to_string(), opened.clone());
             opened
         })

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use crate::{Fault, Result};
+use crate::{Fault, Result, disk};
 
 /// Fills a new folder by `fill` and puts it at `to`. A folder that is there already is replaced if it is empty or holds a file named
 /// `mark`, which says that we wrote it.
@@ -15,19 +15,10 @@ use crate::{Fault, Result};
 /// # Errors
 /// When something else is at `to`, and whatever `fill` or the disk reports; `to` is then as it was.
 pub fn write_whole(to: &Path, mark: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let name = to.file_name().ok_or_else(|| Fault::input("this path names no folder").at(to))?;
-    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let occupied = to.symlink_metadata().is_ok();
-    if occupied && !replaceable(to, mark) {
-        return Err(Fault::input("something that this program did not write is here already")
-            .at(to)
-            .help("move it away or choose another folder"));
-    }
+    let occupied = is_occupied(to, mark)?;
+    let parent = disk::parent(to);
     fs::create_dir_all(parent).map_err(|error| Fault::writing(parent, &error))?;
-    let beside = tempfile::Builder::new()
-        .prefix(&format!(".{}.", name.to_string_lossy()))
-        .tempdir_in(parent)
-        .map_err(|error| Fault::writing(parent, &error))?;
+    let beside = beside(to)?;
     let (new, old) = (beside.path().join("new"), beside.path().join("old"));
     fs::create_dir(&new).map_err(|error| Fault::writing(&new, &error))?;
     fill(&new)?;
@@ -37,6 +28,49 @@ pub fn write_whole(to: &Path, mark: &str, fill: impl FnOnce(&Path) -> Result<()>
     }
     fs::rename(&new, to).map_err(|error| Fault::writing(to, &error))?;
     sync(parent).map_err(|error| Fault::writing(parent, &error))
+}
+
+/// Whether [`write_whole`] will be able to write `to`, as far as one can see before there is anything to write.
+///
+/// # Errors
+/// When something else is at `to`, or the disk refuses a new folder beside it.
+pub fn check(to: &Path, mark: &str) -> Result<()> {
+    is_occupied(to, mark)?;
+    let mut first_made = to;
+    while !disk::parent(first_made).exists() {
+        first_made = disk::parent(first_made);
+    }
+    beside(first_made).map(drop)
+}
+
+/// A new folder beside `to`, which vanishes with its value; one that a killed program left there vanishes now.
+pub(crate) fn beside(to: &Path) -> Result<tempfile::TempDir> {
+    let parent = disk::parent(to);
+    let prefix = format!("{}{}.", disk::UNFINISHED, to.file_name().unwrap_or_default().display());
+    let make = || -> io::Result<tempfile::TempDir> {
+        for entry in fs::read_dir(parent)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)
+    };
+    make().map_err(|error| Fault::writing(parent, &error))
+}
+
+/// Whether there is something at `to`, which then may make room.
+fn is_occupied(to: &Path, mark: &str) -> Result<bool> {
+    if to.file_name().is_none() {
+        return Err(Fault::input("this path names no folder").at(to));
+    }
+    let occupied = to.symlink_metadata().is_ok();
+    if occupied && !replaceable(to, mark) {
+        return Err(Fault::input("something that this program did not write is here already")
+            .at(to)
+            .help("move it away or choose another folder"));
+    }
+    Ok(occupied)
 }
 
 /// Whether what is at `to` may make room.
@@ -90,6 +124,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_program_left_vanishes() {
+        let root = tempfile::tempdir().unwrap();
+        let to = root.path().join("a");
+        let _ = beside(&to).unwrap().keep();
+        let other = beside(&root.path().join("ab")).unwrap();
+        write_whole(&to, "mark", fill_with("one")).unwrap();
+        assert!(other.path().is_dir());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+    }
+
+    #[test]
     fn files_are_as_readable_as_any_new_file() {
         let root = tempfile::tempdir().unwrap();
         let to = root.path().join("a");
@@ -112,6 +157,11 @@ mod tests {
         fs::write(theirs.join("thesis.txt"), "three years").unwrap();
         let fault = write_whole(&theirs, "mark", fill_with("ours")).unwrap_err();
         assert_eq!(fault.path.as_deref(), Some(theirs.as_path()));
+        assert_eq!(check(&theirs, "mark").unwrap_err().message, fault.message);
+        let below_a_file = theirs.join("thesis.txt/chapter/one");
+        assert_eq!(check(&below_a_file, "mark").unwrap_err().kind, crate::FaultKind::Environment);
+        check(&root.path().join("a/new/folder"), "mark").unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "a check leaves nothing");
         assert!(write_whole(&theirs.join("thesis.txt"), "mark", fill_with("ours")).is_err());
         assert_eq!(fs::read_to_string(theirs.join("thesis.txt")).unwrap(), "three years");
     }

@@ -72,7 +72,7 @@ fn print_layers(kernels: &[KernelRecord]) {
             &kernel.why(),
         ]);
     }
-    println!("{table}");
+    outln!("{table}");
 }
 
 fn print_models(speeds: &[Speed]) {
@@ -82,6 +82,6 @@ fn print_models(speeds: &[Speed]) {
             .map(|timing| [rate(timing.median), format!("{} … {}", rate(timing.min), rate(timing.max))]);
         table.add_row(std::iter::once((*name).to_owned()).chain(cells.into_iter().flatten()));
     }
-    println!("{table}");
-    println!("threads    {}; medians of runs in turns", rayon::current_num_threads());
+    outln!("{table}");
+    outln!("threads    {}; medians of runs in turns", rayon::current_num_threads());
 }

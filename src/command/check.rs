@@ -33,8 +33,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
             continue;
         }
         match recipe::report(&compilation) {
-            Ok(()) => println!("{}: {} steps, nothing wrong", path.display(), compilation.plan.steps.len()),
-            Err(_) => println!("{}: has errors", path.display()),
+            Ok(()) => outln!("{}: {} steps, nothing wrong", path.display(), compilation.plan.steps.len()),
+            Err(_) => outln!("{}: has errors", path.display()),
         }
     }
     if arguments.json {

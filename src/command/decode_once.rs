@@ -28,7 +28,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     let tone = (0..second).map(|at| (at as f32 * 0.05).sin() * 0.1).collect::<Vec<f32>>();
     processor.decode(&*model, &[Row { audio: Some(tone.into()), ..Row::default() }])?;
     let bytes = measure::peak_resident_bytes().ok_or_else(|| Fault::environment("this system does not tell peak memory"))?;
-    println!("{bytes}");
+    outln!("{bytes}");
     Ok(Exit::Done)
 }
 

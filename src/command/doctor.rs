@@ -26,20 +26,20 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         super::print_json(&serde_json::json!({ "cpu": cpu, "limits": limits, "version": env!("CARGO_PKG_VERSION") }))?;
         return Ok(Exit::Done);
     }
-    println!(
+    outln!(
         "sparsec    {} ({})",
         env!("CARGO_PKG_VERSION"),
         if cfg!(debug_assertions) { "dev build: slow" } else { "release build" }
     );
-    println!("processor  {}, {} cores", cpu.model, cpu.cores);
-    println!("kernels    {} ({})", cpu.tier, cpu.why);
-    println!("features   {}", cpu.features.join(" "));
+    outln!("processor  {}, {} cores", cpu.model, cpu.cores);
+    outln!("kernels    {} ({})", cpu.tier, cpu.why);
+    outln!("features   {}", cpu.features.join(" "));
     let level = |name: &str, size: Option<usize>| format!("{name} {}", size.map_or("unknown".into(), |size| bytes(size as u64)));
     let caches = [level("L1", cpu.caches.l1_bytes), level("L2", cpu.caches.l2_bytes), level("L3", cpu.caches.l3_bytes)];
-    println!("caches     {}", caches.join(", "));
-    println!("threads    {} (change with --threads)", rayon::current_num_threads());
+    outln!("caches     {}", caches.join(", "));
+    outln!("threads    {} (change with --threads)", rayon::current_num_threads());
     if let Some(limits) = limits {
-        println!("peak       {:.0} GFLOP/s FP32, {:.1} GB/s read, {} threads", limits.gflops, limits.read_gbps, limits.threads);
+        outln!("peak       {:.0} GFLOP/s FP32, {:.1} GB/s read, {} threads", limits.gflops, limits.read_gbps, limits.threads);
     }
     Ok(Exit::Done)
 }

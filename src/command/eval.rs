@@ -28,6 +28,9 @@ pub struct Arguments {
     speech: Speech,
     #[command(flatten)]
     kernels: Kernels,
+    /// Let the manifest name files outside its folder
+    #[arg(long)]
+    allow_outside: bool,
     /// Print JSON, with what was said for every row and the kernels that ran
     #[arg(long)]
     json: bool,
@@ -53,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         super::print_json(&serde_json::json!({ "score": score, "rows": said, "kernels": engine.kernels }))?;
     } else {
         let words = score.words.map(|words| format!(", {words} words")).unwrap_or_default();
-        println!("WER {} ({} … {}), {} rows{words}", percent(score.value), percent(score.low), percent(score.high), score.rows);
+        outln!("WER {} ({} … {}), {} rows{words}", percent(score.value), percent(score.low), percent(score.high), score.rows);
     }
     Ok(Exit::Done)
 }
@@ -69,7 +72,8 @@ fn rows(arguments: &Arguments) -> Result<Rows> {
     } else {
         Box::new(Jsonl { path: name, audio: None, source: None, text, split })
     };
-    let rows = Rows::open(&*manifest, path, Access::Folder)?;
+    let access = if arguments.allow_outside { Access::Anywhere } else { Access::Folder };
+    let rows = Rows::open(&*manifest, path, access)?;
     let Some(wanted) = &arguments.split else { return Ok(rows) };
     let splits = rows.split(&Split::Column, 0)?;
     let names = splits.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -15,13 +15,13 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     match &arguments.code {
-        None => Code::ALL.iter().for_each(|code| println!("{code}")),
+        None => Code::ALL.iter().for_each(|code| outln!("{code}")),
         Some(text) => {
             let code = Code::parse(text);
             let code = code.ok_or_else(|| {
                 Fault::input(format!("there is no diagnostic `{text}`")).help("`sparsec explain` lists all codes")
             })?;
-            print!("{}", code.page());
+            outln!("{}", code.page().trim_end());
         }
     }
     Ok(Exit::Done)

@@ -57,9 +57,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         let sparsity = layer.sparsity.map_or_else(|| "dense".to_owned(), percent);
         table.add_row([&layer.path, layer.role, &shape, &count(layer.parameters), &sparsity, layer.element]);
     }
-    println!("{table}");
+    outln!("{table}");
     let parameters = layers.iter().map(|layer| layer.parameters).sum();
     let size = sparsec_runtime::disk::folder_bytes(&arguments.artifact)?;
-    println!("{}, {} parameters, {} on disk", family.word(), count(parameters), bytes(size));
+    outln!("{}, {} parameters, {} on disk", family.word(), count(parameters), bytes(size));
     Ok(Exit::Done)
 }

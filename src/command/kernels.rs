@@ -28,7 +28,7 @@ impl Kernels {
         };
         let engine = checkpoint.compiled(&options)?;
         if let Some(warning) = miscompilation(&engine.kernels) {
-            eprintln!("warning: {warning}");
+            errln!("warning: {warning}");
         }
         Ok(engine)
     }

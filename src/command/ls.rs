@@ -48,9 +48,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         let shape = module.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
         table.add_row([&module.path, &module.kind, &module.role, &shape, &count(module.parameters as usize)]);
     }
-    println!("{table}");
+    outln!("{table}");
     let parameters: u64 = selected.iter().map(|module| module.parameters).sum();
-    println!("{} layers, {} parameters", selected.len(), count(parameters as usize));
+    outln!("{} layers, {} parameters", selected.len(), count(parameters as usize));
     Ok(Exit::Done)
 }
 

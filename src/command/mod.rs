@@ -77,6 +77,6 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
 /// Prints a value as JSON on stdout, indented.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Fault::internal(format!("cannot write JSON: {error}")))?;
-    println!("{text}");
+    outln!("{text}");
     Ok(())
 }

@@ -21,7 +21,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     if arguments.json {
         super::print_json(&compilation.plan)?;
     } else {
-        print!("{}", compilation.plan);
+        outln!("{}", compilation.plan.to_string().trim_end());
     }
     Ok(Exit::Done)
 }

@@ -24,7 +24,7 @@ pub struct Settings {
     /// Set a declared parameter, such as `sparsity=80%`; repeatable
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     sets: Vec<(String, String)>,
-    /// Let the recipe read files outside its folder and write outside the working directory
+    /// Let the recipe and its manifests read files outside their folders, and write outside the working directory
     #[arg(long)]
     pub allow_outside: bool,
 }
@@ -74,7 +74,7 @@ impl Settings {
 /// When one of them is an error.
 pub fn report(compilation: &Compilation) -> Result<()> {
     if !compilation.diagnostics.is_empty() {
-        eprint!("{}", compilation.rendered(if terminal::colour() { Color::On } else { Color::Off }));
+        errln!("{}", compilation.rendered(if terminal::colour() { Color::On } else { Color::Off }).trim_end());
     }
     if compilation.has_errors() {
         return Err(

@@ -4,6 +4,7 @@ use sparsec_compiler::SourceSet;
 use sparsec_runtime::run::{self, Failure, Options, Outcome};
 use sparsec_runtime::{Fault, Result};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::decode_once;
 use super::recipe::Recipe;
@@ -32,6 +33,9 @@ pub struct Arguments {
     /// threads give the same bits
     #[arg(long, value_name = "FILE")]
     tuning: Option<PathBuf>,
+    /// How often a running stage saves its state, seconds: what a kill can cost
+    #[arg(long, value_name = "SECONDS", default_value_t = run::SAVE_EVERY.as_secs())]
+    save_every: u64,
     /// Print the report as JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -47,6 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         fresh: arguments.fresh,
         despite_bars: arguments.despite_bars,
         tuning: arguments.tuning.clone(),
+        save_every: Duration::from_secs(arguments.save_every),
         interrupted: &INTERRUPTED,
         peak_memory: &decode_once::in_a_process_of_its_own,
     };
@@ -63,10 +68,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
 fn show(outcome: &Outcome) {
     terminal::print_report(&outcome.report);
     if outcome.nothing_to_do {
-        println!("nothing to do: every stage was finished before");
+        outln!("nothing to do: every stage was finished before");
     }
     for file in &outcome.files {
-        println!("report     {}", file.display());
+        outln!("report     {}", file.display());
     }
 }
 
@@ -75,7 +80,7 @@ fn placed(failure: Failure, sources: &SourceSet) -> Fault {
     if let Some(span) = failure.span {
         let (line, column) = sources.line_column(span);
         let text = sources.slice(span).lines().next().unwrap_or_default();
-        eprintln!("failed in {}:{line}:{column}\n    {text}", sources.name(span.source));
+        errln!("failed in {}:{line}:{column}\n    {text}", sources.name(span.source));
     }
     failure.fault
 }

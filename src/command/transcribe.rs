@@ -44,9 +44,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         if arguments.json {
             said.push(serde_json::json!({ "sound": path, "text": text }));
         } else if arguments.sounds.len() > 1 {
-            println!("{}: {text}", path.display());
+            outln!("{}: {text}", path.display());
         } else {
-            println!("{text}");
+            outln!("{text}");
         }
     }
     if arguments.json {

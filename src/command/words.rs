@@ -28,9 +28,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     if arguments.json {
         super::print_json(&words)?;
     } else if arguments.word.is_some() {
-        words.iter().for_each(|word| print!("{}", page(word)));
+        words.iter().for_each(|word| outln!("{}", page(word).trim_end()));
     } else {
-        words.iter().for_each(|word| println!("{:<14} {:<18} {}", word.name, kind(word), first_line(&word.doc)));
+        words.iter().for_each(|word| outln!("{:<14} {:<18} {}", word.name, kind(word), first_line(&word.doc)));
     }
     Ok(Exit::Done)
 }

@@ -201,8 +201,6 @@ fn combined(operator: Operator, left: &Kind, right: &Kind) -> Option<Kind> {
         (Operator::Add | Operator::Subtract, left, right) if left == right => Some(left),
         (Operator::Add | Operator::Subtract, Kind::Ratio, Kind::Points) => Some(Kind::Ratio),
         (Operator::Add, Kind::Points, Kind::Ratio) => Some(Kind::Ratio),
-        (Operator::Add | Operator::Subtract, Kind::Duration, Kind::Time | Kind::Tokens) => Some(Kind::Duration),
-        (Operator::Add | Operator::Subtract, Kind::Time | Kind::Tokens, Kind::Duration) => Some(Kind::Duration),
         (Operator::Multiply, Kind::Number | Kind::Ratio, other) => Some(other),
         (Operator::Multiply | Operator::Divide, other, Kind::Number) => Some(other),
         (Operator::Multiply, other, Kind::Ratio) => Some(other),

@@ -126,7 +126,7 @@ impl Checker<'_> {
     /// `for:` of a segment: a share of the stage or a duration.
     fn length(&mut self, length: &Expr) -> Typed {
         let typed = self.expr(length, Wanted::ANYTHING);
-        if !matches!(typed.kind, Kind::Ratio | Kind::Duration | Kind::Time | Kind::Unknown) {
+        if !matches!(typed.kind, Kind::Ratio | Kind::Duration | Kind::Unknown) {
             let message = format!("`for` takes a share of the stage or a duration, this is {}", typed.kind);
             self.report(Diagnostic::new(Code::WrongUnit, typed.span, message).help("write `10%`, `50 steps` or `1 epoch`"));
             return Typed::unknown(typed.span);

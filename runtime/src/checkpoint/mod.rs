@@ -124,10 +124,10 @@ impl Checkpoint {
             hasher.update(format!("{kind} {name:?} {shape:?} ").as_bytes()).update(content.as_bytes());
         };
         add("config", "", &[], blake3::hash(canonical(&self.config).as_bytes()));
-        let tensors: Vec<_> =
-            self.tensors.par_iter().map(|(name, tensor)| Ok((name, tensor, float_bytes(tensor)?))).collect::<Result<_>>()?;
-        for (name, tensor, bytes) in tensors {
-            add("tensor", name, tensor.dims(), blake3::hash(&bytes));
+        let hashed = |(name, tensor)| Ok((name, tensor, blake3::hash(&float_bytes(tensor)?)));
+        let tensors: Vec<(&String, &Tensor, _)> = self.tensors.par_iter().map(hashed).collect::<Result<_>>()?;
+        for (name, tensor, content) in tensors {
+            add("tensor", name, tensor.dims(), content);
         }
         add("masks", "", &[], masks::hash(&self.masks));
         for (path, weight) in &self.quantized {

@@ -130,7 +130,7 @@ fn checked(line: u64, fields: Fields, folder: &Path, access: Access) -> Result<E
 fn locate(audio: &str, folder: &Path, access: Access) -> Result<PathBuf, String> {
     let path = folder.join(audio).canonicalize().map_err(|error| format!("`{audio}` cannot be found: {error}"))?;
     if access == Access::Folder && !path.starts_with(folder) {
-        return Err(format!("`{audio}` lies outside the manifest's folder, which it may not leave unless you allow it"));
+        return Err(format!("`{audio}` lies outside the manifest's folder, which only `--allow-outside` lets it leave"));
     }
     if !path.is_file() {
         return Err(format!("`{audio}` is not a file"));

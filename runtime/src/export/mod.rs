@@ -1,7 +1,7 @@
 //! The shelf of export formats: from a checkpoint to files that other programs load.
 //!
-//! An export is written whole or not at all, read back by the reader that opens any checkpoint, and compared bit for bit with the
-//! model in memory before it counts as written. It also says what made it: [`RECORD`] holds the recipe, the metrics and a line for
+//! An export is written whole or not at all, read back by the reader that opens any checkpoint, and compared with the model in memory
+//! before it counts as written: what it holds, and the logits that it computes for held-out rows, both bit for bit. It also says what made it: [`RECORD`] holds the recipe, the metrics and a line for
 //! each pruned layer.
 
 use std::collections::BTreeMap;
@@ -10,9 +10,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::masks;
+use crate::model::NoTaps;
 use crate::report::Score;
 use crate::shelf::Shelf;
-use crate::{Checkpoint, Fault, Mask, Result, disk, folder, postcondition, row, shelved};
+use crate::{Batch, Checkpoint, Fault, Mask, Result, disk, folder, postcondition, row, shelved};
 
 pub mod parity;
 mod safetensors;
@@ -97,18 +98,25 @@ impl Record {
     }
 }
 
-/// Writes `checkpoint` to the folder `to` as `exporter` lays it out, reads it back and compares. Yields the model as the folder holds
-/// it, for the caller to run.
+/// Writes `checkpoint` to the folder `to` as `exporter` lays it out, reads it back and compares, on `batch` too where there is one.
+/// Yields the model as the folder holds it, for the caller to run.
 ///
 /// # Errors
 /// When something that is no export of ours is at `to`, the disk fails, or what is read back differs; `to` is then as it was.
-pub fn export(exporter: &dyn Exporter, checkpoint: &Checkpoint, provenance: &Provenance, to: &Path) -> Result<Checkpoint> {
+pub fn export(
+    exporter: &dyn Exporter,
+    checkpoint: &Checkpoint,
+    provenance: &Provenance,
+    batch: Option<&Batch>,
+    to: &Path,
+) -> Result<Checkpoint> {
     let mut read_back = None;
     folder::write_whole(to, RECORD, |folder| {
         exporter.fill(checkpoint, folder)?;
         disk::write_json(&folder.join(RECORD), &Record::of(checkpoint, provenance))?;
         let read = exporter.read_back(folder)?;
         verify(checkpoint, &read).map_err(|fault| fault.at(to))?;
+        batch.map_or(Ok(()), |batch| verify_logits(checkpoint, &read, batch)).map_err(|fault| fault.at(to))?;
         read_back = Some(read);
         Ok(())
     })?;
@@ -139,6 +147,21 @@ pub fn verify(written: &Checkpoint, read: &Checkpoint) -> Result<()> {
     }
     let counts = |checkpoint: &Checkpoint| (checkpoint.tensors.len(), checkpoint.quantized.len(), checkpoint.masks.len());
     if counts(written) == counts(read) { Ok(()) } else { differs("the list of tensors".to_owned()) }
+}
+
+/// Whether `read` computes the logits that `written` computes for `batch`, bit for bit.
+///
+/// # Errors
+/// By how much they differ.
+pub fn verify_logits(written: &Checkpoint, read: &Checkpoint, batch: &Batch) -> Result<()> {
+    let logits = |checkpoint: &Checkpoint| checkpoint.model()?.forward(batch, &mut NoTaps);
+    let (expected, found) = (logits(written)?, logits(read)?);
+    if postcondition::same_bits(&expected, &found)? {
+        return Ok(());
+    }
+    let difference = (expected - found)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;
+    Err(Fault::running(format!("what was written computes other logits than the model in memory, by up to {difference:.1e}"))
+        .help("export it again; if it stays so, please report it with the recipe"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 use serde_json::json;
 
 use super::*;
+use crate::batch::{Inputs, Tokens};
 use crate::pruner::{Magnitude, Pattern, Pruner, Request, Scope};
 use crate::quantizer::{Activations, Rtn, Scheme, W8A8};
 
@@ -32,6 +33,29 @@ fn checkpoint() -> Checkpoint {
     checkpoint
 }
 
+/// A spectrogram and a few tokens.
+fn batch() -> Batch {
+    let features: Vec<f32> = (0..8 * 20).map(|at| (at as f32 * 0.7).sin()).collect();
+    let features = Tensor::from_vec(features, (1, 8, 20), &Device::Cpu).unwrap();
+    Batch { inputs: Inputs::Features(features), decoder: Tokens::padded(&[vec![1, 5, 9]], 0), labels: vec![5, 9, 0] }
+}
+
+/// Loses a line of the configuration on the way, which no parameter shows.
+#[derive(Debug)]
+struct Forgetful;
+
+impl Exporter for Forgetful {
+    fn fill(&self, checkpoint: &Checkpoint, folder: &Path) -> Result<()> {
+        let mut changed = checkpoint.clone();
+        changed.config["scale_embedding"] = json!(true);
+        changed.write_into(folder)
+    }
+
+    fn read_back(&self, folder: &Path) -> Result<Checkpoint> {
+        Checkpoint::read(folder)
+    }
+}
+
 /// Every row of the table.
 fn exporters() -> Vec<(&'static str, Box<dyn Exporter>)> {
     vec![("safetensors", Box::new(Safetensors {}))]
@@ -52,7 +76,7 @@ fn what_is_written_is_read_back_with_its_record() {
         let root = tempfile::tempdir().unwrap();
         let to = root.path().join("out/model");
         for _again in 0..2 {
-            let read = export(&*exporter, &model, &provenance, &to).unwrap();
+            let read = export(&*exporter, &model, &provenance, Some(&batch()), &to).unwrap();
             verify(&model, &read).unwrap();
             verify(&read, &Checkpoint::read(&to).unwrap()).unwrap();
         }
@@ -72,7 +96,7 @@ fn a_folder_of_somebody_else_is_never_replaced() {
     std::fs::create_dir(&to).unwrap();
     std::fs::write(to.join("config.json"), "theirs").unwrap();
     for (_, exporter) in exporters() {
-        let fault = export(&*exporter, &checkpoint(), &Provenance::default(), &to).err().unwrap();
+        let fault = export(&*exporter, &checkpoint(), &Provenance::default(), None, &to).err().unwrap();
         assert_eq!(fault.path.as_deref(), Some(to.as_path()));
         assert_eq!(std::fs::read(to.join("config.json")).unwrap(), b"theirs");
     }
@@ -103,4 +127,15 @@ fn anything_that_changed_is_found() {
         let fault = verify(&model, &read).unwrap_err();
         assert!(fault.message.starts_with(what), "{fault} instead of {what}");
     }
+}
+
+#[test]
+fn an_artifact_that_computes_something_else_is_not_written() {
+    let (model, root) = (checkpoint(), tempfile::tempdir().unwrap());
+    let to = root.path().join("model");
+    let fault = export(&Forgetful, &model, &Provenance::default(), Some(&batch()), &to).err().unwrap();
+    assert!(fault.message.starts_with("what was written computes other logits"), "{fault}");
+    assert_eq!((fault.kind, fault.path.as_deref()), (crate::FaultKind::Running, Some(to.as_path())));
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    export(&Forgetful, &model, &Provenance::default(), None, &to).expect("its parameters are the same");
 }

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::shelf::Shelf;
 use crate::{Checkpoint, Fault, Result, choice, row, shelved};
 
@@ -59,7 +61,7 @@ impl Request<'_> {
 }
 
 /// What a pruner did to one layer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrunedLayer {
     /// The module path.
     pub path: String,

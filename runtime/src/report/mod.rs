@@ -58,7 +58,7 @@ pub struct Environment {
 }
 
 /// One stage.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StageRecord {
     /// The binding in the recipe, `healed`, or the word itself where nothing is bound.
     pub name: String,

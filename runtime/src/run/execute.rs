@@ -4,6 +4,7 @@ mod listen;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,12 +15,13 @@ use sparsec_kernels::Tuning;
 use super::{Event, Events, Failure, Options, Outcome, State, keys, models, scores};
 use crate::dataset::{Dataset, Rows};
 use crate::engine::{self, Engine};
-use crate::export::Provenance;
+use crate::export::{self, Provenance};
+use crate::facts::{self, Files};
 use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Normalization, Scores};
 use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict, miscompilation};
 use crate::shelf::{DataRef, Defaulted, ModelRef};
 use crate::stage::{Inputs, Output, STAGES, StageRow, Work};
-use crate::{Checkpoint, Fault, Result, disk, facts, folder};
+use crate::{Checkpoint, Fault, Result, disk, folder};
 
 /// The record of a finished stage, beside its model; written last, so that it marks the folder as whole.
 const RECORD: &str = "record.json";
@@ -80,15 +82,25 @@ impl<'a> Run<'a> {
     pub(super) fn execute(mut self, events: &mut dyn Events) -> Result<Outcome, Failure> {
         events.event(Event::Started { stages: self.plan.steps.len(), state: self.state.root() });
         for step in &self.plan.steps {
-            let failed = |fault| Failure { fault, span: Some(step.span) };
-            self.step(step, events).map_err(failed)?;
+            self.destination(step).map_err(|fault| Failure { fault, span: Some(step.span) })?;
+        }
+        for step in &self.plan.steps {
+            self.step(step, events).map_err(|fault| Failure { fault, span: Some(step.span) })?;
         }
         Ok(self.finish(events)?)
     }
 
+    /// Checks that what `step` writes for others can be written, for nobody wants to hear that after hours.
+    fn destination(&self, step: &Step) -> Result<()> {
+        match step.call().and_then(written) {
+            Some(to) => folder::check(&self.output(to)?, export::RECORD),
+            None => Ok(()),
+        }
+    }
+
     fn step(&mut self, step: &Step, events: &mut dyn Events) -> Result<()> {
         let above = self.keys_above(step);
-        let key = keys::key(step, &above, |path| self.options.files.find(path))?;
+        let key = keys::key(step, &above);
         self.keys.push(key);
         self.outputs.borrow_mut().push(None);
         let word = step.call().map_or("require", |call| call.word.as_str());
@@ -120,6 +132,7 @@ impl<'a> Run<'a> {
         }
         let folder = self.state.stage(&key);
         if row.kept && !self.options.fresh && folder.join(RECORD).is_file() {
+            self.forget(&key)?;
             let mut record: StageRecord = read_json(&folder.join(RECORD))?;
             record.reused = true;
             record.name.clone_from(&step.name);
@@ -132,21 +145,27 @@ impl<'a> Run<'a> {
                     checkpoint.write_into(folder)?;
                     disk::write_json(&folder.join(RECORD), &record)
                 })?;
-                let unfinished = self.state.work(&key);
-                if unfinished.exists() {
-                    std::fs::remove_file(&unfinished).map_err(|error| Fault::writing(&unfinished, &error))?;
-                }
+                self.forget(&key)?;
                 self.worked = true;
             }
+            Output::Model(checkpoint) => self.keys[step.id.index()] = keys::with_content(&key, &checkpoint.content_hash()?),
             Output::Data(data) => {
-                let content = data.whole.content_hash()?;
-                self.keys[step.id.index()] = keys::with_content(&key, &content);
+                self.keys[step.id.index()] = keys::with_content(&key, &data.content_hash()?);
                 self.listen(step.id, data, events)?;
             }
-            Output::Model(_) | Output::Artifact(_) => {}
+            Output::Artifact(_) => {}
         }
         self.outputs.borrow_mut()[step.id.index()] = Some(output);
         Ok(record)
+    }
+
+    /// Removes what an unfinished stage left to go on from.
+    fn forget(&self, key: &Hash) -> Result<()> {
+        let unfinished = self.state.work(key);
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Fault::writing(&unfinished, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// Runs a stage.
@@ -162,21 +181,18 @@ impl<'a> Run<'a> {
             inputs: self,
             events,
             interrupted: self.options.interrupted,
+            save_every: self.options.save_every,
             unfinished: self.state.work(&key),
             record: StageRecord {
                 name: step.name.clone(),
                 word: call.word.clone(),
                 reused: false,
-                seconds: 0.0,
-                losses: Vec::new(),
-                schedules: Vec::new(),
-                layers: Vec::new(),
-                notes: Vec::new(),
+                ..StageRecord::default()
             },
         };
         work.go_on()?;
-        if self.options.fresh && work.unfinished.exists() {
-            std::fs::remove_file(&work.unfinished).map_err(|error| Fault::writing(&work.unfinished, &error))?;
+        if self.options.fresh {
+            self.forget(&key)?;
         }
         let began = Instant::now();
         let output = (row.run)(call, &mut work)?;
@@ -189,18 +205,14 @@ impl<'a> Run<'a> {
     fn export(&mut self, step: &Step, call: &Call, row: &StageRow, key: Hash, events: &mut dyn Events) -> Result<StageRecord> {
         let missed = |(id, verdict): &&(StepId, Verdict)| step.after.contains(id) && verdict.outcome == Bar::Missed;
         let missed = self.verdicts.iter().find(missed).map(|(_, verdict)| verdict.text.clone());
-        let to = call.arguments.iter().find_map(|argument| argument.value.as_output_path()).unwrap_or_default().to_owned();
+        let to = written(call).unwrap_or_default().to_owned();
         let model = call.arguments.iter().find_map(|argument| argument.value.as_step());
         let model = model.and_then(|model| self.plan.step(model.step)).map_or_else(String::new, |step| step.name.clone());
         let mut record = StageRecord {
             name: step.name.clone(),
             word: call.word.clone(),
             reused: true,
-            seconds: 0.0,
-            losses: Vec::new(),
-            schedules: Vec::new(),
-            layers: Vec::new(),
-            notes: Vec::new(),
+            ..StageRecord::default()
         };
         if let (Some(bar), false) = (&missed, self.options.despite_bars) {
             let held_back = Some(format!("the bar `{bar}` was missed"));
@@ -247,11 +259,7 @@ impl<'a> Run<'a> {
             name: step.name.clone(),
             word: "require".to_owned(),
             reused,
-            seconds: 0.0,
-            losses: Vec::new(),
-            schedules: Vec::new(),
-            layers: Vec::new(),
-            notes: Vec::new(),
+            ..StageRecord::default()
         })
     }
 
@@ -419,8 +427,18 @@ impl Inputs for Run<'_> {
         }
     }
 
-    fn input(&self, path: &str) -> Result<PathBuf> {
-        self.options.files.find(path)
+    fn held_out(&self) -> Option<Rows> {
+        let outputs = self.outputs.borrow();
+        let data = outputs.iter().rev().flatten().filter_map(|output| match output {
+            Output::Data(data) => Some(data),
+            Output::Model(_) | Output::Artifact(_) => None,
+        });
+        let parts = data.clone().find_map(|data| data.parts.last().map(|(_, rows)| rows));
+        self.scored.as_ref().or(parts).or_else(|| data.last().map(|data| &data.whole)).cloned()
+    }
+
+    fn files(&self) -> &Files {
+        &self.options.files
     }
 
     fn output(&self, path: &str) -> Result<PathBuf> {
@@ -437,6 +455,11 @@ impl Inputs for Run<'_> {
             missed_bars: missed.map(|(_, verdict)| verdict.text.clone()).collect(),
         }
     }
+}
+
+/// The folder that `call` writes for others.
+fn written(call: &Call) -> Option<&str> {
+    call.arguments.iter().find_map(|argument| argument.value.as_output_path())
 }
 
 /// What was exported, to see whether it is still there.

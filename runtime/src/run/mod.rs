@@ -14,6 +14,7 @@ mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use sparsec_compiler::{Plan, SourceSet, Span};
 
@@ -25,6 +26,9 @@ pub use state::State;
 use crate::Fault;
 use crate::facts::Files;
 use crate::report::{Bar, Report};
+
+/// How old the saved state of a running stage may become unless told otherwise; with the time of one step, well under two minutes.
+pub const SAVE_EVERY: Duration = Duration::from_secs(90);
 
 /// What a plan is executed with.
 pub struct Options<'a> {
@@ -40,6 +44,8 @@ pub struct Options<'a> {
     pub fresh: bool,
     /// Whether to export although a bar was missed.
     pub despite_bars: bool,
+    /// How old the saved state of a running stage may become, such as [`SAVE_EVERY`].
+    pub save_every: Duration,
     /// A tuning file that alone chooses kernels, such as the one in the report of another run: nothing is measured, and with the same
     /// threads everything is computed as there, bit for bit.
     pub tuning: Option<PathBuf>,

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::measure::{self, Effort};
 use crate::model;
 use crate::report::ModelRecord;
-use crate::{Batch, Checkpoint, Fault, Result, disk};
+use crate::{Batch, Checkpoint, Fault, Result, disk, folder};
 
 /// Counted runs of each model.
 const REPEATS: usize = 9;
@@ -51,7 +51,7 @@ pub(super) fn weigh(
 ) -> Result<()> {
     std::fs::create_dir_all(scratch).map_err(|error| Fault::writing(scratch, &error))?;
     for (checkpoint, record) in models.iter().zip(records) {
-        let folder = tempfile::tempdir_in(scratch).map_err(|error| Fault::writing(scratch, &error))?;
+        let folder = folder::beside(&scratch.join(&record.name))?;
         checkpoint.write_into(folder.path())?;
         record.bytes_on_disk = disk::folder_bytes(folder.path())?;
         record.peak_resident_bytes = peak_memory(folder.path(), tuning);

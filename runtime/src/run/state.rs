@@ -11,14 +11,14 @@
 //! .sparsec/tuning.json             measured times of kernels: what is known is not measured again, so that choices stay
 //! ```
 //!
-//! A key is the meaning of a step: its fingerprint, the content of every file that it reads, and the keys of the steps above it.
+//! A key is the meaning of a step: its fingerprint, the content of what it read, and the keys of the steps above it.
 //! So nothing here is ever out of date; deleting the folder loses time and nothing else.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{Fault, Result};
+use crate::{Fault, Result, disk};
 
 /// The name of the folder.
 const NAME: &str = ".sparsec";
@@ -50,6 +50,7 @@ impl State {
             Err(TryLockError::Error(error)) => return Err(Fault::writing(&path, &error)),
         }
         sign(&mut lock).map_err(|error| Fault::writing(&path, &error))?;
+        sweep(&root).map_err(|error| Fault::writing(&root, &error))?;
         Ok(Self { root, _lock: lock })
     }
 
@@ -99,6 +100,21 @@ impl State {
     }
 }
 
+/// Removes what killed runs left unfinished below `folder`; nobody else works here now.
+fn sweep(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, is_folder) = (entry.path(), entry.file_type()?.is_dir());
+        match (entry.file_name().to_string_lossy().starts_with(disk::UNFINISHED), is_folder) {
+            (true, true) => fs::remove_dir_all(path)?,
+            (true, false) => fs::remove_file(path)?,
+            (false, true) => sweep(&path)?,
+            (false, false) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Leaves this process's number for whoever finds the lock taken.
 fn sign(lock: &mut File) -> std::io::Result<()> {
     lock.set_len(0)?;
@@ -131,6 +147,21 @@ mod tests {
         assert!(fault.message.contains(&format!("process {}", std::process::id())), "{fault}");
         drop(state);
         State::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn what_killed_runs_left_unfinished_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = blake3::hash(b"a stage");
+        let state = State::open(folder.path()).unwrap();
+        fs::create_dir_all(state.stage(&key)).unwrap();
+        let _ = crate::folder::beside(&state.stage(&key)).unwrap().keep();
+        fs::create_dir_all(state.report(&key)).unwrap();
+        fs::write(state.report(&key).join(".sparsec-a1b2c3"), "half").unwrap();
+        drop(state);
+        let state = State::open(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(state.root().join("stages")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(state.report(&key)).unwrap().count(), 0);
     }
 
     #[test]

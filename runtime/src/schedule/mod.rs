@@ -59,16 +59,15 @@ impl Span {
         }
     }
 
-    /// A duration that a stage can count.
+    /// A duration as the compiler lets it through: in steps or epochs.
     ///
     /// # Errors
-    /// A duration in tokens or in time.
+    /// A bug of ours.
     pub fn of(duration: Duration) -> Result<Self> {
         match duration.unit {
             Unit::Steps => Ok(Self::Steps(duration.amount.round() as u64)),
             Unit::Epochs => Ok(Self::Epochs(duration.amount)),
-            _ => Err(Fault::input(format!("training is counted in steps or epochs, not as {duration}"))
-                .help("write `500 steps` or `6 epochs`")),
+            _ => Err(Fault::internal(format!("{duration} is neither steps nor epochs"))),
         }
     }
 }
@@ -114,7 +113,7 @@ impl Schedule {
     /// The schedule that a recipe writes; a plain quantity does not change.
     ///
     /// # Errors
-    /// A segment that lasts for something else than steps, epochs or a share of the stage.
+    /// A value that is no quantity and no schedule.
     pub fn read(value: &Value) -> Result<Self> {
         let segments = match value {
             Value::Schedule(sparsec_compiler::Schedule::Segments(segments)) => segments,

@@ -1,13 +1,13 @@
 //! `dataset`: the rows of a manifest, divided into parts.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use sparsec_compiler::{Kind, Word};
 
 use super::{Output, Stage, Work, word_of};
-use crate::dataset::{Access, Manifest, Rows, Split};
-use crate::shelf::{InputPath, Shares};
+use crate::dataset::{Dataset, Manifest, Rows, Split};
+use crate::facts::Files;
+use crate::shelf::Shares;
 use crate::{Fault, Result, word};
 
 word! {
@@ -42,15 +42,28 @@ impl Data {
         let part = self.parts.iter().find(|(name, _)| name == field);
         part.map(|(_, rows)| rows).ok_or_else(|| Fault::input(format!("the data has no part `{field}`")))
     }
+
+    /// BLAKE3 over what the rows say and hold, and which part each is in.
+    ///
+    /// # Errors
+    /// A sound file that cannot be read.
+    pub fn content_hash(&self) -> Result<blake3::Hash> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.whole.content_hash()?.as_bytes());
+        for (name, rows) in &self.parts {
+            hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes()).update(rows.content_hash()?.as_bytes());
+        }
+        Ok(hasher.finalize())
+    }
 }
 
 impl DatasetStage {
-    /// Opens the manifest; `locate` finds the file that the recipe names.
+    /// Opens the manifest, which is one of `files`.
     ///
     /// # Errors
     /// A manifest or a row that cannot be used, a part without rows.
-    pub fn open(&self, locate: impl FnOnce(&InputPath) -> Result<PathBuf>) -> Result<Data> {
-        let whole = Rows::open(&*self.source, &locate(self.source.path())?, Access::Folder)?;
+    pub fn open(&self, files: &Files) -> Result<Data> {
+        let whole = Rows::open(&*self.source, &files.find(&self.source.path().0)?, files.access())?;
         let split = self.split.clone().map_or(Split::Column, |Shares(shares)| Split::Shares(shares));
         let parts = whole.split(&split, self.seed)?;
         Ok(Data { whole, parts })
@@ -65,7 +78,7 @@ impl Stage for DatasetStage {
     }
 
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
-        let data = self.open(|path| work.input(path))?;
+        let data = self.open(work.inputs.files())?;
         for (at, (name, rows)) in data.parts.iter().enumerate() {
             for (other, other_rows) in &data.parts[..at] {
                 let shared = rows.shared_sentences(other_rows);

@@ -63,7 +63,7 @@ pub trait PruningPlan: std::fmt::Debug + Send + Sync {
     /// Which weights go when.
     ///
     /// # Errors
-    /// An interval that is not counted in steps or epochs.
+    /// As [`Span::of`].
     fn pruning(&self, length: StageLength) -> Result<GradualPruning>;
 }
 
@@ -137,7 +137,7 @@ impl Stage for Finetune {
         let rows = work.data(&self.data)?;
         let settings = self.settings(crate::dataset::Dataset::len(&rows) as u64)?;
         let after = train(&before, teacher.as_ref(), rows, &settings, work)?;
-        self.check(&before, &after, &settings)?;
+        Self::check(&before, &after, settings.pruning.as_ref(), settings.length)?;
         for (path, mask) in &after.masks {
             work.layer(&after, path, [mask.rows(), mask.cols()], None);
         }
@@ -146,14 +146,19 @@ impl Stage for Finetune {
 }
 
 impl Finetune {
-    /// What a training promises.
-    fn check(&self, before: &Checkpoint, after: &Checkpoint, settings: &Settings) -> Result<()> {
+    /// What a training over `length` promises.
+    pub(super) fn check(
+        before: &Checkpoint,
+        after: &Checkpoint,
+        pruning: Option<&GradualPruning>,
+        length: StageLength,
+    ) -> Result<()> {
         postcondition::masks_kept(before, after)?;
         postcondition::all_finite(after)?;
         postcondition::something_changed(before, after)?;
-        match &settings.pruning {
+        match pruning {
             Some(pruning) => {
-                let highest = pruning.highest(settings.length);
+                let highest = pruning.highest(length);
                 postcondition::sparsity_reached(before, after, &pruning.layers, highest, pruning.method.scope())
             }
             None => Ok(()),

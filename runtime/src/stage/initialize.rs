@@ -18,7 +18,7 @@ word! {
 }
 
 impl Stage for Initialize {
-    const KEPT: bool = true;
+    const KEPT: bool = false;
 
     fn word() -> Word {
         word_of::<Self>(Kind::Model).layers_outside()

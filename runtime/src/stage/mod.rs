@@ -14,6 +14,7 @@ mod take;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sparsec_compiler::{Call, Kind, Param, StepId, Word};
 
@@ -28,6 +29,7 @@ pub use take::Take;
 
 use crate::dataset::Rows;
 use crate::export::Provenance;
+use crate::facts::Files;
 use crate::report::{ExportRecord, LayerRecord, StageRecord};
 use crate::run::{Event, Events};
 use crate::shelf::{DataRef, InputPath, Item, ModelRef, OutputPath, tidy, with_params};
@@ -35,7 +37,7 @@ use crate::{Checkpoint, Fault, FaultKind, Result};
 
 /// A stage: one file of this folder, one row of [`STAGES`].
 pub trait Stage: Item {
-    /// Whether what it yields is worth keeping for the next run: no for what is read from files anyway.
+    /// Whether what it yields is kept for the next run: no for what comes from files, which is read anew and known by its content.
     const KEPT: bool;
 
     /// Its word for the compiler.
@@ -123,11 +125,11 @@ pub trait Inputs {
     /// When there is no such part.
     fn data(&self, step: StepId, field: Option<&str>) -> Result<Rows>;
 
-    /// The file or folder that a recipe calls `path`.
-    ///
-    /// # Errors
-    /// When it leaves the folder that recipes may read.
-    fn input(&self, path: &str) -> Result<PathBuf>;
+    /// Rows that no stage learned from, as far as one can tell: those that a bar scored, else the last part of a data set, else all of one.
+    fn held_out(&self) -> Option<Rows>;
+
+    /// The files that the recipe may read.
+    fn files(&self) -> &Files;
 
     /// The file or folder that a recipe wants written at `path`.
     ///
@@ -147,6 +149,8 @@ pub struct Work<'a> {
     pub events: &'a mut dyn Events,
     /// Set when the user wants the run to stop.
     pub interrupted: &'a AtomicBool,
+    /// How old the state saved in `unfinished` may become.
+    pub save_every: Duration,
     /// Where this stage keeps what it needs to go on after an interruption; there if it did before.
     pub unfinished: PathBuf,
     /// What the stage did.
@@ -173,9 +177,9 @@ impl Work<'_> {
     /// The file of an argument that is read.
     ///
     /// # Errors
-    /// As [`Inputs::input`].
+    /// As [`Files::find`].
     pub fn input(&self, path: &InputPath) -> Result<PathBuf> {
-        self.inputs.input(&path.0)
+        self.inputs.files().find(&path.0)
     }
 
     /// The file of an argument that is written.
@@ -225,15 +229,4 @@ pub fn interruption() -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stage_is_called_like_its_file() {
-        for stage in &STAGES {
-            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/stage/{}.rs", stage.name));
-            assert!(file.exists(), "{}", stage.name);
-            assert_eq!((stage.word)().name, stage.name);
-        }
-    }
-}
+mod tests;

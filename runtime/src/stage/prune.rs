@@ -11,7 +11,7 @@ use super::{Output, Stage, Work, word_of};
 use crate::pruner::{Calibration, Pattern, PrunedLayer, Pruner, Request, RowCalibration, Scope};
 use crate::run::Snapshot;
 use crate::shelf::{DataRef, Layers, ModelRef, Ratio};
-use crate::train::{Examples, SAVE_EVERY};
+use crate::train::Examples;
 use crate::{Checkpoint, Fault, Result, postcondition, word};
 
 word! {
@@ -43,14 +43,16 @@ impl Stage for Prune {
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
         let before = work.model(&self.model)?;
         let mut checkpoint = before.clone();
-        let mut finished: Vec<String> = Vec::new();
+        let mut finished: BTreeMap<String, PrunedLayer> = BTreeMap::new();
         if work.unfinished.exists() {
             let snapshot = Snapshot::read(&work.unfinished)?;
-            finished = serde_json::from_value(snapshot.progress).unwrap_or_default();
+            finished = serde_json::from_value(snapshot.progress)
+                .map_err(|_| Fault::internal("the saved state of this stage is not that of a pruning"))?;
             checkpoint = Checkpoint { config: before.config.clone(), ..snapshot.checkpoint };
+            work.record.notes.extend(finished.values().flat_map(notes));
             work.note(format!("going on behind the {} layers that were pruned before", finished.len()));
         }
-        let left: Vec<String> = self.layers.0.iter().filter(|layer| !finished.contains(layer)).cloned().collect();
+        let left: Vec<String> = self.layers.0.iter().filter(|layer| !finished.contains_key(*layer)).cloned().collect();
         let request = Request { layers: &left, sparsity: self.sparsity.0, pattern: self.pattern };
         let mut examples = match (&self.calibration, self.method.needs_calibration()) {
             (Some(rows), true) => Some(Examples::new(&before, work.data(rows)?)?),
@@ -78,19 +80,15 @@ impl Stage for Prune {
         let mut calibration = RowCalibration { build: &build, rows, batch: &mut batch };
         let calibration: Option<&mut dyn Calibration> = if rows > 0 { Some(&mut calibration) } else { None };
         let mut saved = Instant::now();
-        let mut errors = BTreeMap::new();
         let mut done = |checkpoint: &Checkpoint, layers: &[PrunedLayer]| {
             for layer in layers {
-                finished.push(layer.path.clone());
-                errors.insert(layer.path.clone(), layer.relative_error);
-                for note in &layer.notes {
-                    work.note(format!("{}: {note}", layer.path));
-                }
+                finished.insert(layer.path.clone(), layer.clone());
+                notes(layer).for_each(|note| work.note(note));
             }
             work.progress(finished.len(), self.layers.0.len(), "layers");
             // Layers that compete with each other are pruned together or not at all.
             let resumable = self.method.scope() == Scope::Uniform;
-            if resumable && (work.is_interrupted() || saved.elapsed() > SAVE_EVERY) {
+            if resumable && (work.is_interrupted() || saved.elapsed() > work.save_every) {
                 Snapshot { progress: json!(finished), ..Snapshot::of(checkpoint.clone()) }.write(&work.unfinished)?;
                 saved = Instant::now();
             }
@@ -105,8 +103,13 @@ impl Stage for Prune {
         postcondition::something_changed(&before, &checkpoint)?;
         for path in &self.layers.0 {
             let shape = checkpoint.masks.get(path).map_or([0, 0], |mask| [mask.rows(), mask.cols()]);
-            work.layer(&checkpoint, path, shape, errors.get(path).copied().flatten());
+            work.layer(&checkpoint, path, shape, finished.get(path).and_then(|layer| layer.relative_error));
         }
         Ok(Output::Model(checkpoint))
     }
+}
+
+/// What the user should know about a layer.
+fn notes(layer: &PrunedLayer) -> impl Iterator<Item = String> {
+    layer.notes.iter().map(|note| format!("{}: {note}", layer.path))
 }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::batch::{IGNORE, Input};
 use crate::dataset::{Dataset, Rows};
 use crate::model::{self, Processor};
-use crate::{Batch, Checkpoint, Example, Result};
+use crate::{Batch, Checkpoint, Example, Fault, Result};
 
 /// Bytes of features that are kept; rows beyond are computed whenever they are needed.
 const KEPT_BYTES: usize = 2 << 30;
@@ -79,7 +79,7 @@ impl Examples {
                 if let Some(example) = &self.kept[index] {
                     return Ok(example.clone());
                 }
-                let example = fresh.next().ok_or_else(|| crate::Fault::internal("a row was asked for twice in one batch"))?;
+                let example = fresh.next().ok_or_else(|| Fault::internal("a row was asked for twice in one batch"))?;
                 keep(&mut self.kept[index], &mut self.kept_bytes, &example);
                 Ok(example)
             })

@@ -75,6 +75,7 @@ impl Gradients {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Checkpoint;
 
     #[test]
     fn masked_gradients_do_not_count_for_clipping() {
@@ -83,6 +84,17 @@ mod tests {
         gradients.clip(Some(1.0)).unwrap();
         let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
         assert!(close(&gradients.0["a.weight"], &[0.6, 0.0]) && close(&gradients.0["b"], &[0.8]));
+    }
+
+    #[test]
+    fn a_parameter_without_a_gradient_is_named() {
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/whisper/plain");
+        let student = Student::new(&Checkpoint::read(fixture.as_ref()).unwrap(), 0).unwrap();
+        let mut gradients = Gradients(student.variables.keys().map(|name| (name.clone(), Vec::new())).collect());
+        gradients.check_coverage(&student).unwrap();
+        gradients.0.remove("model.decoder.layer_norm.bias");
+        let fault = gradients.check_coverage(&student).unwrap_err();
+        assert_eq!(fault.message, "1 parameters got no gradient, among them `model.decoder.layer_norm.bias`");
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod student;
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use examples::Examples;
 pub use gradual::GradualPruning;
@@ -36,9 +36,6 @@ use curves::Curves;
 use gradients::Gradients;
 use objective::Term;
 use student::Student;
-
-/// How old the saved state of a running stage may become; with the time of one step, well under two minutes.
-pub const SAVE_EVERY: Duration = Duration::from_secs(90);
 
 /// How a student is trained.
 #[derive(Clone, Debug)]
@@ -91,7 +88,7 @@ pub fn train(
     }
     let mut saved = Instant::now();
     while training.step < settings.length.steps {
-        if work.is_interrupted() || saved.elapsed() > SAVE_EVERY {
+        if work.is_interrupted() || saved.elapsed() > work.save_every {
             training.snapshot()?.write(&work.unfinished)?;
             saved = Instant::now();
             work.go_on()?;

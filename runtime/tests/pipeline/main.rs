@@ -1,5 +1,8 @@
 //! The whole way from a recipe to an artifact, on a tiny random Whisper and a few tones, in seconds.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod inputs;
 mod kernels;
 mod scores;
@@ -12,26 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sparsec_compiler::{Color, Compilation, SourceSet, compile};
 use sparsec_runtime::facts::{FileFacts, Files};
 use sparsec_runtime::report::Bar;
-use sparsec_runtime::run::{Event, Events, Failure, Options, Outcome, Silent, execute};
+use sparsec_runtime::run::{Event, Events, Failure, Options, Outcome, SAVE_EVERY, Silent, execute};
 use sparsec_runtime::vocabulary::vocabulary;
 use sparsec_runtime::{Checkpoint, FaultKind};
 
-/// A recipe with every stage; `{…}` are filled in by the tests.
-const RECIPE: &str = r#"
-edition 2026
-dense  = load("model", family: whisper)
-speech = dataset(jsonl("manifest.jsonl"), split: [train: 50%, test: 50%], seed: 17)
-prunable = linear in (encoder | decoder) except output_head      expect >= 8
-pruned = prune(dense, layers: prunable, method: {method}, calibration: take(speech.train, 2 rows), sparsity: {sparsity})
-healed = finetune(pruned,
-  teacher: dense, data: speech.train, loss: 0.5 * task + squarehead + linear(0 to 1) * kl(temperature: 2),
-  optimizer: adamw(rate: linear(0 to 1e-3, for: 2 steps) then cosine(1e-3 to 0)),
-  batch: 2 rows, clip: 1.0, for: 6 steps, augment: [specaugment, shift(frames: 3)], seed: 3,
-)
-int8 = quantize(healed, layers: prunable, scheme: w8a8(activations: dynamic), method: rtn)
-require wer(int8, speech.test) <= wer(dense, speech.test) + {margin} points
-export(int8, to: "out/tiny", format: safetensors)
-"#;
+use support::{recipe, tone};
 
 /// A working directory with a model, sounds and a recipe.
 struct Place {
@@ -41,35 +29,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let nano = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/models/whisper-nano");
-        let model = folder.path().join("model");
-        fs::create_dir(&model).unwrap();
-        for entry in fs::read_dir(nano).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                fs::copy(&path, model.join(path.file_name().unwrap())).unwrap();
-            }
-        }
-        let mut config: serde_json::Value = serde_json::from_slice(&fs::read(model.join("config.json")).unwrap()).unwrap();
-        for (key, value) in
-            [("d_model", 16), ("encoder_ffn_dim", 32), ("decoder_ffn_dim", 32), ("encoder_layers", 1), ("decoder_layers", 1)]
-        {
-            config[key] = value.into();
-        }
-        for key in ["encoder_attention_heads", "decoder_attention_heads"] {
-            config[key] = 2.into();
-        }
-        fs::write(model.join("config.json"), config.to_string()).unwrap();
-        Checkpoint::initialize(&model, 5).unwrap().write_into(&model).unwrap();
-
-        let texts = ["one", "two three", "four", "five six", "seven", "eight", "nine ten", "eleven"];
-        let mut manifest = String::new();
-        for (index, text) in texts.iter().enumerate() {
-            let name = format!("{index}.wav");
-            fs::write(folder.path().join(&name), tone(220.0 + 60.0 * index as f32)).unwrap();
-            manifest += &format!("{}\n", serde_json::json!({"audio": name, "text": text}));
-        }
-        fs::write(folder.path().join("manifest.jsonl"), manifest).unwrap();
+        support::furnish(folder.path());
         Self { folder }
     }
 
@@ -94,6 +54,17 @@ impl Place {
         execute(&compilation.plan, &options, events)
     }
 
+    /// Runs the recipe until something happens, and then interrupts it.
+    fn stop(&self, recipe: &str, at: impl Fn(Event<'_>) -> bool) {
+        let compilation = self.compile(recipe);
+        let flag = AtomicBool::new(false);
+        let mut listen = |event: Event<'_>| flag.store(flag.load(Ordering::SeqCst) || at(event), Ordering::SeqCst);
+        let failure = execute(&compilation.plan, &self.options(&compilation, &flag), &mut listen).unwrap_err();
+        assert_eq!(failure.fault.kind, FaultKind::Interrupted, "{}", failure.fault);
+        assert!(failure.span.is_some());
+        assert!(!self.artifact().exists());
+    }
+
     fn options<'a>(&self, compilation: &'a Compilation, interrupted: &'a AtomicBool) -> Options<'a> {
         Options {
             sources: &compilation.sources,
@@ -102,6 +73,7 @@ impl Place {
             anywhere: false,
             fresh: false,
             despite_bars: false,
+            save_every: SAVE_EVERY,
             tuning: None,
             interrupted,
             peak_memory: &|_, _| None,
@@ -117,28 +89,6 @@ impl Place {
         let entries = fs::read_dir(self.artifact()).unwrap().map(|entry| entry.unwrap().path());
         entries.map(|path| (path.file_name().unwrap().into(), fs::read(path).unwrap())).collect()
     }
-}
-
-/// Half a second of a tone, 16 kHz, 16 bits, as a WAV file.
-fn tone(hertz: f32) -> Vec<u8> {
-    let samples: Vec<i16> =
-        (0..8000).map(|at| ((at as f32 * hertz * std::f32::consts::TAU / 16000.0).sin() * 12000.0) as i16).collect();
-    let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + data.len() as u32).to_le_bytes());
-    file.extend(b"WAVEfmt ");
-    file.extend(16u32.to_le_bytes());
-    file.extend([1u16, 1].iter().flat_map(|value| value.to_le_bytes()));
-    file.extend([16000u32, 32000].iter().flat_map(|value| value.to_le_bytes()));
-    file.extend([2u16, 16].iter().flat_map(|value| value.to_le_bytes()));
-    file.extend(b"data");
-    file.extend((data.len() as u32).to_le_bytes());
-    file.extend(data);
-    file
-}
-
-fn recipe(method: &str, sparsity: &str, margin: &str) -> String {
-    RECIPE.replace("{method}", method).replace("{sparsity}", sparsity).replace("{margin}", margin)
 }
 
 #[test]
@@ -190,19 +140,8 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
     let (straight, stopped) = (Place::new(), Place::new());
     straight.run(&text, |_| {}, &mut Silent).unwrap();
 
-    let flag = AtomicBool::new(false);
     for stop_at in [2, 5] {
-        flag.store(false, Ordering::SeqCst);
-        let mut listen = |event: Event<'_>| {
-            if matches!(event, Event::Losses { step, .. } if step == stop_at) {
-                flag.store(true, Ordering::SeqCst);
-            }
-        };
-        let compilation = stopped.compile(&text);
-        let failure = execute(&compilation.plan, &stopped.options(&compilation, &flag), &mut listen).unwrap_err();
-        assert_eq!(failure.fault.kind, FaultKind::Interrupted, "{}", failure.fault);
-        assert!(failure.span.is_some());
-        assert!(!stopped.artifact().exists());
+        stopped.stop(&text, |event| matches!(event, Event::Losses { step, .. } if step == stop_at));
     }
     let mut steps = Vec::new();
     let mut listen = |event: Event<'_>| {
@@ -219,23 +158,63 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
 }
 
 #[test]
-fn an_interrupted_pruning_goes_on_to_the_same_bits() {
+fn an_interrupted_pruning_goes_on_behind_the_last_block() {
     let text = recipe("sparsegpt", "60%", "900");
     let (straight, stopped) = (Place::new(), Place::new());
-    straight.run(&text, |_| {}, &mut Silent).unwrap();
-    let flag = AtomicBool::new(false);
+    let errors = |outcome: &Outcome| {
+        let pruned = outcome.report.stages.iter().find(|stage| stage.name == "pruned").unwrap();
+        pruned.layers.iter().map(|layer| format!("{} {:.6e}", layer.path, layer.relative_error.unwrap())).collect::<Vec<_>>()
+    };
+    let expected = errors(&straight.run(&text, |_| {}, &mut Silent).unwrap());
+    let mut done_first = 0;
+    stopped.stop(&text, |event| matches!(event, Event::Progress { unit: "layers", .. }));
     let mut listen = |event: Event<'_>| {
-        if matches!(event, Event::Progress { unit: "layers", .. }) {
-            flag.store(true, Ordering::SeqCst);
+        if let Event::Progress { done, unit: "layers", .. } = event
+            && done_first == 0
+        {
+            done_first = done;
         }
     };
-    let compilation = stopped.compile(&text);
-    let failure = execute(&compilation.plan, &stopped.options(&compilation, &flag), &mut listen).unwrap_err();
-    assert_eq!(failure.fault.kind, FaultKind::Interrupted, "{}", failure.fault);
-    let outcome = stopped.run(&text, |_| {}, &mut Silent).unwrap();
-    let pruned = outcome.report.stages.iter().find(|stage| stage.name == "pruned").unwrap();
-    assert!(pruned.notes.iter().any(|note| note.starts_with("going on behind the ")), "{:?}", pruned.notes);
+    let outcome = stopped.run(&text, |_| {}, &mut listen).unwrap();
+    assert_eq!(done_first as usize, expected.len(), "only the second of two blocks is left");
     assert_eq!(stopped.artifact_bytes(), straight.artifact_bytes());
+    assert_eq!(errors(&outcome), expected, "what was found out about the first block is kept");
+    let pruned = outcome.report.stages.iter().find(|stage| stage.name == "pruned").unwrap();
+    assert!(pruned.notes.iter().any(|note| note.starts_with("going on behind the 6 layers")), "{:?}", pruned.notes);
+}
+
+#[test]
+fn a_model_that_begins_anew_is_known_by_what_is_read_of_its_folder() {
+    let place = Place::new();
+    let text = "edition 2026\nfresh = initialize(\"model\", seed: 3)\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
+        tuned = finetune(fresh, data: speech, loss: task, optimizer: adamw(rate: 1e-3), for: 2 steps)\n\
+        export(tuned, to: \"out/tiny\", format: safetensors)\n";
+    place.run(text, |_| {}, &mut Silent).unwrap();
+    let model = place.path().join("model");
+    fs::remove_file(model.join("model.safetensors")).unwrap();
+    fs::write(model.join("notes.txt"), "not read").unwrap();
+    assert!(place.run(text, |_| {}, &mut Silent).unwrap().nothing_to_do);
+    let generation = fs::read_to_string(model.join("generation_config.json")).unwrap();
+    fs::write(model.join("generation_config.json"), generation + "\n").unwrap();
+    assert!(!place.run(text, |_| {}, &mut Silent).unwrap().nothing_to_do);
+}
+
+#[test]
+fn an_artifact_is_compared_by_its_logits_where_there_are_rows() {
+    let place = Place::new();
+    let pruned = "edition 2026\ndense = load(\"model\")\n\
+        pruned = prune(dense, layers: linear in encoder, method: magnitude, sparsity: 50%)\n\
+        export(pruned, to: \"out/tiny\", format: safetensors)\n";
+    let notes = |recipe: &str| {
+        let report = place.run(recipe, |options| options.fresh = true, &mut Silent).unwrap().report;
+        report.stages.iter().find(|stage| stage.word == "export").unwrap().notes.len()
+    };
+    assert_eq!(notes(pruned), 1, "that there are none is said");
+    let with_rows = pruned.replace("dense =", "speech = dataset(jsonl(\"manifest.jsonl\"))\ndense =").replace(
+        "method: magnitude",
+        "method: sparsegpt, calibration: take(speech, 2 rows)",
+    );
+    assert_eq!(notes(&with_rows), 0);
 }
 
 #[test]
