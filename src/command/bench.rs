@@ -13,7 +13,7 @@ use crate::terminal;
 
 /// Time an artifact: the kernel of every pruned layer and why it was chosen, then whole models, dense and sparse in turns
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  sparsec bench out/whisper-75 --threads 1")]
+#[command(after_help = "Example:\n  sparsec bench out/whisper --threads 1")]
 pub struct Arguments {
     /// A folder that `export` wrote
     artifact: PathBuf,

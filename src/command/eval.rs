@@ -15,7 +15,7 @@ use crate::progress::Progress;
 
 /// Score an artifact: word error rate with a 95 % bootstrap interval
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  sparsec eval out/whisper-75 recipes/data/spoken-numbers/manifest.jsonl --split test")]
+#[command(after_help = "Example:\n  sparsec eval out/whisper recipes/data/spoken-numbers/manifest.jsonl --split test")]
 pub struct Arguments {
     /// A folder that `export` wrote, or any checkpoint
     artifact: PathBuf,

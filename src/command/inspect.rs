@@ -9,7 +9,7 @@ use crate::terminal;
 
 /// Show what is inside a checkpoint or artifact: layers, sparsity, number formats, bytes
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  sparsec inspect out/whisper-75")]
+#[command(after_help = "Example:\n  sparsec inspect out/whisper")]
 pub struct Arguments {
     /// A folder that `export` wrote, or any checkpoint
     artifact: PathBuf,

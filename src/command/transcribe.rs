@@ -11,7 +11,7 @@ use crate::exit::{Exit, INTERRUPTED};
 
 /// Transcribe sound files (wav, flac, mp3, ogg; any rate, any number of channels, any length)
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  sparsec transcribe out/whisper-75 recording.wav")]
+#[command(after_help = "Example:\n  sparsec transcribe out/whisper recording.wav")]
 pub struct Arguments {
     /// A folder that `export` wrote, or any Whisper checkpoint
     artifact: PathBuf,
