@@ -14,6 +14,7 @@ pub struct Progress {
     stages: usize,
     title: String,
     shown: Shown,
+    clock: Clock,
     losses: String,
 }
 
@@ -21,25 +22,27 @@ pub struct Progress {
 enum Shown {
     Nothing,
     Bar(ProgressBar),
-    Lines(Lines),
-}
-
-/// Progress as text lines, for logs.
-struct Lines {
-    /// When the first progress was told, and how far the work was then: a resumed stage does not begin at nothing.
-    began: Option<(Instant, u64)>,
-    last: Instant,
+    /// As text lines, for logs; when the last one was written.
+    Lines(Instant),
 }
 
 impl Progress {
     /// Nothing is shown yet.
     pub fn new() -> Self {
-        Self { stages: 0, title: String::new(), shown: Shown::Nothing, losses: String::new() }
+        Self { stages: 0, title: String::new(), shown: Shown::Nothing, clock: Clock::default(), losses: String::new() }
     }
 
-    fn start(&mut self, index: usize, name: &str, word: &str) {
-        self.title = format!("[{}/{}] {name} ({word})", index + 1, self.stages);
+    /// Shows work that is no stage of a run.
+    pub fn of(title: &str) -> Self {
+        let mut progress = Self::new();
+        progress.start(title.to_owned());
+        progress
+    }
+
+    fn start(&mut self, title: String) {
+        self.title = title;
         self.losses.clear();
+        self.clock = Clock::default();
         self.shown = if std::io::stderr().is_terminal() {
             let bar = ProgressBar::no_length().with_message(self.title.clone());
             bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
@@ -47,34 +50,31 @@ impl Progress {
             Shown::Bar(bar)
         } else {
             errln!("{}", self.title);
-            Shown::Lines(Lines { began: None, last: Instant::now() })
+            Shown::Lines(Instant::now())
         };
     }
 
     fn advance(&mut self, done: u64, total: u64, unit: &str) {
+        let is_new = self.clock.tell(Instant::now(), done, total, unit);
+        let left = self.clock.left(Instant::now()).map_or_else(String::new, |left| format!(", {} left", text::seconds(left)));
         match &mut self.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
-                if bar.length() != Some(total) || bar.position() > done {
+                if is_new {
                     bar.reset();
                     bar.set_length(total);
-                    let template = format!("{{spinner}} {{msg}} {{bar:24}} {{pos}}/{{len}} {unit}, {{eta}} left {{prefix}}");
+                    let template = format!("{{spinner}} {{msg}} {{bar:24}} {{pos}}/{{len}} {unit}{{prefix}}");
                     bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
                 }
-                bar.set_prefix(self.losses.clone());
+                bar.set_prefix(format!("{left} {}", self.losses));
                 bar.set_position(done);
             }
-            Shown::Lines(lines) => {
-                let (began, first) = match lines.began {
-                    Some((began, first)) if first <= done => (began, first),
-                    _ => *lines.began.insert((Instant::now(), done)),
-                };
-                if done < total && lines.last.elapsed() < QUIET {
+            Shown::Lines(last) => {
+                if done < total && last.elapsed() < QUIET {
                     return;
                 }
-                lines.last = Instant::now();
-                let left = began.elapsed().as_secs_f64() / (done - first).max(1) as f64 * total.saturating_sub(done) as f64;
-                errln!("{} {done}/{total} {unit}, {} left {}", self.title, text::seconds(left), self.losses);
+                *last = Instant::now();
+                errln!("{} {done}/{total} {unit}{left} {}", self.title, self.losses);
             }
         }
     }
@@ -101,7 +101,7 @@ impl Events for Progress {
                 self.stages = stages;
                 errln!("{stages} stages; finished work is kept in {}", state.display());
             }
-            Event::Stage { index, name, word } => self.start(index, name, word),
+            Event::Stage { index, name, word } => self.start(format!("[{}/{}] {name} ({word})", index + 1, self.stages)),
             Event::Progress { done, total, unit } => self.advance(done, total, unit),
             Event::Losses { total, rate, .. } => self.losses = format!("(loss {total:.3}, rate {rate:.1e})"),
             Event::Note(note) => self.note(note),
@@ -109,6 +109,62 @@ impl Events for Progress {
                 let how = if record.reused { "reused".to_owned() } else { text::seconds(record.seconds) };
                 self.finish(&format!("[{}/{}] {} ({}) {how}", index + 1, self.stages, record.name, record.word));
             }
+            Event::Measuring => self.start("measuring size, memory and speed".to_owned()),
+            Event::Measured { seconds } => self.finish(&format!("measuring took {}", text::seconds(seconds))),
         }
+    }
+}
+
+/// Tells how long a piece of work will still take. A stage may count several things, one after the other.
+#[derive(Default)]
+struct Clock {
+    unit: String,
+    total: u64,
+    done: u64,
+    /// When the first progress was told, and how far the work was then: a resumed stage does not begin at nothing.
+    began: Option<(Instant, u64)>,
+}
+
+impl Clock {
+    /// Takes in that `done` of `total` units are done; whether this is another piece of work than before.
+    fn tell(&mut self, now: Instant, done: u64, total: u64, unit: &str) -> bool {
+        let is_new = self.began.is_none() || self.unit != unit || self.total != total || done < self.done;
+        if is_new {
+            self.began = Some((now, done));
+            self.unit = unit.to_owned();
+        }
+        (self.done, self.total) = (done, total);
+        is_new
+    }
+
+    /// Seconds left, at the pace so far; none before anything was done since the first progress.
+    fn left(&self, now: Instant) -> Option<f64> {
+        let (began, first) = self.began?;
+        let pace = now.duration_since(began).as_secs_f64() / self.done.checked_sub(first).filter(|&done| done > 0)? as f64;
+        Some(pace * self.total.saturating_sub(self.done) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_that_of_the_work_at_hand() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut clock = Clock::default();
+        assert!(clock.tell(at(0), 16, 64, "rows"));
+        assert_eq!(clock.left(at(0)), None);
+        assert!(!clock.tell(at(8), 32, 64, "rows"));
+        assert_eq!(clock.left(at(8)), Some(16.0));
+        clock.tell(at(24), 64, 64, "rows");
+        assert_eq!(clock.left(at(24)), Some(0.0));
+        // A second model is scored on the same rows: its pace counts, not the time since the first began.
+        assert!(clock.tell(at(100), 16, 64, "rows"));
+        assert_eq!(clock.left(at(100)), None);
+        clock.tell(at(102), 32, 64, "rows");
+        assert_eq!(clock.left(at(102)), Some(4.0));
+        assert!(clock.tell(at(103), 32, 64, "files") && clock.tell(at(104), 32, 65, "files"));
     }
 }

@@ -66,6 +66,7 @@ fn a_run_leaves_what_it_says_and_then_there_is_nothing_to_do() {
         assert!(table.contains(row), "{row}: {table}");
     }
     assert!(!table.contains("not measured"), "{table}");
+    assert!(progress.contains("measuring size, memory and speed 2/2 models"), "{progress}");
     for file in ["config.json", "model.safetensors", "sparsec.json", "tokenizer.json"] {
         assert!(place.path("out/tiny").join(file).is_file(), "{file}");
     }
@@ -78,6 +79,8 @@ fn a_run_leaves_what_it_says_and_then_there_is_nothing_to_do() {
     let printed = place.json(&["run", "tiny.sq", "--json"]);
     assert_eq!(printed, serde_json::from_slice::<Value>(&report).unwrap(), "the report of the first run");
 
+    let scoring = ended(&place.sparsec(&["eval", "out/tiny", "manifest.jsonl"])).1;
+    assert!(scoring.contains("scoring 8/8 rows"), "{scoring}");
     let score = place.json(&["eval", "out/tiny", "manifest.jsonl", "--json"]);
     assert_eq!((score["score"]["rows"].as_u64(), score["rows"].as_array().unwrap().len()), (Some(8), 8));
     let bench = place.json(&["bench", "out/tiny", "--repeats", "1", "--tokens", "2", "--json"]);

@@ -61,7 +61,15 @@ impl Checkpoint {
     /// # Errors
     /// When the configuration and the parameters do not belong together.
     pub fn compiled(&self, options: &Options) -> Result<Engine> {
-        let mut source = Compiling { checkpoint: self, plain: Plain(self), options, kernels: Vec::new() };
+        self.compiled_telling(options, &mut |_, _| Ok(()))
+    }
+
+    /// As [`Checkpoint::compiled`]; `told` hears how many of how many pruned layers are ready, and its fault ends the work at once.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::compiled`], and those of `told`.
+    pub fn compiled_telling(&self, options: &Options, told: &mut dyn FnMut(usize, usize) -> Result<()>) -> Result<Engine> {
+        let mut source = Compiling { checkpoint: self, plain: Plain(self), options, kernels: Vec::new(), ready: 0, told };
         let model = model::family(&self.config)?.build(&self.config, &mut source)?;
         Ok(Engine { model, kernels: source.kernels })
     }
@@ -73,6 +81,9 @@ struct Compiling<'a> {
     plain: Plain<'a>,
     options: &'a Options,
     kernels: Vec<KernelRecord>,
+    /// Pruned layers that are compiled.
+    ready: usize,
+    told: &'a mut dyn FnMut(usize, usize) -> Result<()>,
 }
 
 impl Source for Compiling<'_> {
@@ -92,6 +103,8 @@ impl Source for Compiling<'_> {
         let kernel = SparseLinear::prepare(&values, mask.clone(), bias.as_deref(), self.options)
             .map_err(|error| Fault::input(format!("`{path}` cannot be compiled: {error}")))?;
         self.kernels.extend(records(path, kernel.explain()));
+        self.ready += 1;
+        (self.told)(self.ready, self.checkpoint.masks.len())?;
         Ok(Linear::new(path, Arc::new(Compiled::new(kernel, quantized.is_some()))))
     }
 }

@@ -27,11 +27,17 @@ pub struct Effort {
     pub start: u32,
 }
 
-/// Times every model on the same `inputs` of one utterance, taking turns.
+/// Times every model on the same `inputs` of one utterance, taking turns; `told` hears how many of how many runs are done, and its
+/// fault ends the work at once.
 ///
 /// # Errors
-/// When a model fails on `inputs`.
-pub fn speed(models: &[&dyn Model], inputs: &Inputs, effort: Effort) -> Result<Vec<Speed>> {
+/// When a model fails on `inputs`, and those of `told`.
+pub fn speed(
+    models: &[&dyn Model],
+    inputs: &Inputs,
+    effort: Effort,
+    told: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<Vec<Speed>> {
     let mut encoder = vec![Vec::new(); models.len()];
     let mut decoder = vec![Vec::new(); models.len()];
     for repeat in 0..=effort.repeats {
@@ -51,6 +57,7 @@ pub fn speed(models: &[&dyn Model], inputs: &Inputs, effort: Effort) -> Result<V
                 encoder[at].push(1e3 * encoding.as_secs_f64());
                 decoder[at].push(effort.tokens as f64 / decoding.as_secs_f64());
             }
+            told(repeat * models.len() + at + 1, (effort.repeats + 1) * models.len())?;
         }
     }
     let speeds = encoder

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::kernels::Kernels;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::terminal;
 
 /// Time an artifact: the kernel of every pruned layer and why it was chosen, then whole models, dense and sparse in turns
@@ -40,9 +41,11 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     let inputs = Batch::of(&[example], processor.pad())?.inputs;
 
     let dense = checkpoint.model()?;
-    let engine = arguments.kernels.engine(&checkpoint)?;
+    let mut progress = Progress::of("bench");
+    let engine = arguments.kernels.engine(&checkpoint, &mut progress)?;
     let effort = Effort { repeats: arguments.repeats.max(1), tokens: arguments.tokens.max(1), start };
-    let speeds = measure::speed(&[&*dense, &*engine.model], &inputs, effort)?;
+    let speeds = measure::speed(&[&*dense, &*engine.model], &inputs, effort, &mut |done, total| super::tell(&mut progress, done, total, "runs"))?;
+    drop(progress);
     if arguments.json {
         let whole = [("dense", &speeds[0]), ("sparse", &speeds[1])].map(|(name, speed)| {
             serde_json::json!({ "kernels": name, "encoder_ms": speed.encoder_ms, "decode_tokens_per_second": speed.decode_tokens_per_second })

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::kernels::Kernels;
 use crate::exit::Exit;
+use crate::progress::Progress;
 
 /// The name of the subcommand.
 const NAME: &str = "decode-once";
@@ -23,7 +24,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let checkpoint = Checkpoint::read(&arguments.artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
-    let model = arguments.kernels.engine(&checkpoint)?.model;
+    let model = arguments.kernels.engine(&checkpoint, &mut Progress::new())?.model;
     let second = processor.sample_rate().unwrap_or(16_000) as usize;
     let tone = (0..second).map(|at| (at as f32 * 0.05).sin() * 0.1).collect::<Vec<f32>>();
     processor.decode(&*model, &[Row { audio: Some(tone.into()), ..Row::default() }])?;

@@ -39,8 +39,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let rows = rows(arguments)?;
     let checkpoint = arguments.speech.checkpoint(&arguments.artifact)?;
-    let engine = arguments.kernels.engine(&checkpoint)?;
-    let texts = transcripts(&checkpoint, &*engine.model, &rows, &INTERRUPTED, &mut Progress::new())?;
+    let mut progress = Progress::of("scoring");
+    let engine = arguments.kernels.engine(&checkpoint, &mut progress)?;
+    let texts = transcripts(&checkpoint, &*engine.model, &rows, &INTERRUPTED, &mut progress)?;
     let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
     let score = Scores::new(wer::edits, Normalization::Basic, pairs)?.record(
         "wer",

@@ -7,6 +7,8 @@ use sparsec_runtime::run::State;
 use sparsec_runtime::{Checkpoint, Result};
 use std::path::{Path, PathBuf};
 
+use crate::progress::Progress;
+
 /// Where the measured times come from that decide which kernels run.
 #[derive(clap::Args)]
 pub struct Kernels {
@@ -17,8 +19,8 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// The model of `checkpoint` with its pruned layers compiled.
-    pub fn engine(&self, checkpoint: &Checkpoint) -> Result<Engine> {
+    /// The model of `checkpoint` with its pruned layers compiled, which `progress` shows.
+    pub fn engine(&self, checkpoint: &Checkpoint, progress: &mut Progress) -> Result<Engine> {
         let options = match &self.tuning {
             Some(path) => engine::frozen(engine::read_tuning(path)?),
             None => {
@@ -26,7 +28,7 @@ impl Kernels {
                 engine::measured(if beside.exists() { engine::read_tuning(&beside)? } else { Tuning::default() })
             }
         };
-        let engine = checkpoint.compiled(&options)?;
+        let engine = checkpoint.compiled_telling(&options, &mut |done, total| super::tell(progress, done, total, "layers compiled"))?;
         if let Some(warning) = miscompilation(&engine.kernels) {
             errln!("warning: {warning}");
         }

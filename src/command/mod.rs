@@ -17,9 +17,12 @@ mod transcribe;
 mod words;
 
 use clap::{Parser, Subcommand};
-use sparsec_runtime::{Fault, Result};
+use sparsec_runtime::run::{Event, Events};
+use sparsec_runtime::{Fault, FaultKind, Result};
+use std::sync::atomic::Ordering;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, INTERRUPTED};
+use crate::progress::Progress;
 
 /// Compile and run recipes for sparse fine-tuning: prune, distil, quantize and measure transformer models.
 ///
@@ -72,6 +75,17 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::DecodeOnce(arguments) => decode_once::run(arguments),
     }
+}
+
+/// Shows how far a subcommand's work is, and ends it if the user wants so.
+fn tell(progress: &mut Progress, done: usize, total: usize, unit: &str) -> Result<()> {
+    progress.event(Event::Progress { done: done as u64, total: total as u64, unit });
+    go_on()
+}
+
+/// Ends the work of a subcommand if the user wants so.
+fn go_on() -> Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) { Err(Fault::new(FaultKind::Interrupted, "interrupted")) } else { Ok(()) }
 }
 
 /// Prints a value as JSON on stdout, indented.

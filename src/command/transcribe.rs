@@ -30,7 +30,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let checkpoint = arguments.speech.checkpoint(&arguments.artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
-    let model = arguments.kernels.engine(&checkpoint)?.model;
+    let model = arguments.kernels.engine(&checkpoint, &mut Progress::new())?.model;
     let (Some(rate), Some(window)) = (processor.sample_rate(), processor.window_samples()) else {
         return Err(Fault::input("this model does not hear").at(&arguments.artifact).help("use a Whisper checkpoint"));
     };

@@ -15,6 +15,9 @@ use crate::{Fault, FaultKind, Result};
 /// Rows that [`Rows::each`] computes at once: enough for all cores, few enough to be told of often.
 const TOGETHER: usize = 64;
 
+/// Files that are read between two words about progress.
+const HASHED_TOGETHER: usize = 256;
+
 /// Rows of one manifest, in an order. Clones and splits share the manifest and its decoded sound.
 ///
 /// *Invariant*: every index is below the number of entries, and there is at least one.
@@ -111,6 +114,20 @@ impl Rows {
     pub(super) fn select(&self, indices: &[usize]) -> Option<Self> {
         let indices: Arc<[usize]> = indices.iter().map(|&index| self.indices[index]).collect();
         (!indices.is_empty()).then(|| Self { opened: Arc::clone(&self.opened), indices })
+    }
+
+    /// Reads every file once, some together, so that [`Dataset::content_hash`] has nothing left to do; `told` hears how many of how
+    /// many are read, and its fault ends the work at once.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and those of `told`.
+    pub fn hash_files(&self, told: &mut dyn FnMut(usize, usize) -> Result<()>) -> Result<()> {
+        for start in (0..self.len()).step_by(HASHED_TOGETHER) {
+            let end = (start + HASHED_TOGETHER).min(self.len());
+            (start..end).into_par_iter().try_for_each(|index| self.hash(index).map(drop))?;
+            told(end, self.len())?;
+        }
+        Ok(())
     }
 
     fn hash(&self, index: usize) -> Result<blake3::Hash> {

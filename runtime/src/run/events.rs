@@ -23,13 +23,13 @@ pub enum Event<'a> {
         /// The word, `finetune`.
         word: &'a str,
     },
-    /// The running step has done `done` of `total` units. A step may count several things, one after the other.
+    /// The running step, or the measuring, has done `done` of `total` units. It may count several things, one after the other.
     Progress {
         /// Units done.
         done: u64,
         /// Units in all.
         total: u64,
-        /// What is counted: `steps`, `layers`, `rows`.
+        /// What is counted: `steps`, `layers compiled`, `rows`.
         unit: &'a str,
     },
     /// The losses of a training step, counted from 1.
@@ -51,6 +51,13 @@ pub enum Event<'a> {
         index: usize,
         /// What it did.
         record: &'a StageRecord,
+    },
+    /// Every step is done, and the models are measured for the report.
+    Measuring,
+    /// The measuring is over.
+    Measured {
+        /// How long it took, seconds.
+        seconds: f64,
     },
 }
 

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use blake3::Hash;
@@ -20,7 +21,7 @@ use crate::facts::{self, Files};
 use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Normalization, Scores};
 use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict, miscompilation};
 use crate::shelf::{DataRef, Defaulted, ModelRef};
-use crate::stage::{Inputs, Output, STAGES, StageRow, Work};
+use crate::stage::{self, Inputs, Output, STAGES, StageRow, Work};
 use crate::{Checkpoint, Fault, Result, disk, folder};
 
 /// The record of a finished stage, beside its model; written last, so that it marks the folder as whole.
@@ -150,6 +151,7 @@ impl<'a> Run<'a> {
             }
             Output::Model(checkpoint) => self.keys[step.id.index()] = keys::with_content(&key, &checkpoint.content_hash()?),
             Output::Data(data) => {
+                data.whole.hash_files(&mut |done, total| self.tell(events, done, total, "files"))?;
                 self.keys[step.id.index()] = keys::with_content(&key, &data.content_hash()?);
                 self.listen(step.id, data, events)?;
             }
@@ -282,7 +284,7 @@ impl<'a> Run<'a> {
         }
         let (texts, kept) = scores::kept(&path, rows.len(), || {
             let checkpoint = self.model(model.step)?;
-            let engine = self.engine(&checkpoint)?;
+            let engine = self.engine(&checkpoint, events)?;
             scores::transcripts(&checkpoint, &*engine.model, &rows, self.options.interrupted, events)
         })?;
         let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
@@ -344,8 +346,9 @@ impl<'a> Run<'a> {
             let scores = self.scores.iter().filter(|(id, _)| *id == step.id).map(|(_, score)| score.clone()).collect();
             records.push(ModelRecord { scores, ..models::sizes(&step.name, checkpoint)? });
         }
-        events.event(Event::Note("measuring size, memory and speed"));
-        let engines = checkpoints.iter().map(|checkpoint| self.engine(checkpoint)).collect::<Result<Vec<_>>>()?;
+        events.event(Event::Measuring);
+        let began = Instant::now();
+        let engines = checkpoints.iter().map(|checkpoint| self.engine(checkpoint, events)).collect::<Result<Vec<_>>>()?;
         match &self.options.tuning {
             Some(given) => {
                 let bytes = std::fs::read(given).map_err(|error| Fault::reading(given, &error))?;
@@ -356,10 +359,13 @@ impl<'a> Run<'a> {
         for (record, engine) in records.iter_mut().zip(&engines) {
             record.kernels.clone_from(&engine.kernels);
         }
-        models::weigh(&checkpoints, &mut records, &self.state.root().join("scratch"), tuning, self.options.peak_memory)?;
+        let scratch = self.state.root().join("scratch");
+        let mut told = |done: usize, total: usize| self.tell(events, done, total, "models");
+        models::weigh(&checkpoints, &mut records, &scratch, tuning, self.options.peak_memory, &mut told)?;
         let mut notes = Vec::new();
+        let mut told = |done: usize, total: usize| self.tell(events, done, total, "runs");
         match &self.scored {
-            Some(rows) => models::time(&checkpoints, &engines, &mut records, rows)?,
+            Some(rows) => models::time(&checkpoints, &engines, &mut records, rows, &mut told)?,
             None => notes.push("speed was not measured: no `require` names data to measure it on".to_owned()),
         }
         let miscompiled =
@@ -375,6 +381,7 @@ impl<'a> Run<'a> {
                     .to_owned(),
             );
         }
+        events.event(Event::Measured { seconds: began.elapsed().as_secs_f64() });
         Ok(Report {
             recipe: self.options.sources.name(self.options.sources.root()).to_owned(),
             params: self.plan.params.iter().map(param).collect(),
@@ -388,9 +395,16 @@ impl<'a> Run<'a> {
     }
 
     /// The model of `checkpoint` as it is scored and timed: pruned layers compiled, with the kernels that the tuning chooses.
-    fn engine(&self, checkpoint: &Checkpoint) -> Result<Engine> {
+    fn engine(&self, checkpoint: &Checkpoint, events: &mut dyn Events) -> Result<Engine> {
         let kernels = if self.pinned.is_some() { engine::frozen } else { engine::measured };
-        checkpoint.compiled(&kernels(self.tuning.clone()))
+        let mut told = |done: usize, total: usize| self.tell(events, done, total, "layers compiled");
+        checkpoint.compiled_telling(&kernels(self.tuning.clone()), &mut told)
+    }
+
+    /// Tells how far some work is, and ends it if the user wants so.
+    fn tell(&self, events: &mut dyn Events, done: usize, total: usize, unit: &str) -> Result<()> {
+        events.event(Event::Progress { done: done as u64, total: total as u64, unit });
+        if self.options.interrupted.load(Ordering::Relaxed) { Err(stage::interruption()) } else { Ok(()) }
     }
 
     /// The models to compare: those that a bar scores or that are exported, the first one made first.

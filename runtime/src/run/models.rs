@@ -38,39 +38,47 @@ pub(super) fn sizes(name: &str, checkpoint: &Checkpoint) -> Result<ModelRecord> 
 }
 
 /// Writes every model into a folder of its own below `scratch`, as it would be exported, and measures its bytes and the memory of a
-/// process that runs it with the kernels that the file `tuning` chooses.
+/// process that runs it with the kernels that the file `tuning` chooses; `told` hears how many of how many are done.
 ///
 /// # Errors
-/// A disk that is full.
+/// A disk that is full, and those of `told`.
 pub(super) fn weigh(
     models: &[Checkpoint],
     records: &mut [ModelRecord],
     scratch: &Path,
     tuning: &Path,
     peak_memory: &PeakMemory<'_>,
+    told: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<()> {
     std::fs::create_dir_all(scratch).map_err(|error| Fault::writing(scratch, &error))?;
-    for (checkpoint, record) in models.iter().zip(records) {
+    for (index, (checkpoint, record)) in models.iter().zip(records).enumerate() {
         let folder = folder::beside(&scratch.join(&record.name))?;
         checkpoint.write_into(folder.path())?;
         record.bytes_on_disk = disk::folder_bytes(folder.path())?;
         record.peak_resident_bytes = peak_memory(folder.path(), tuning);
+        told(index + 1, models.len())?;
     }
     Ok(())
 }
 
-/// Times all models against each other on the first of `rows`.
+/// Times all models against each other on the first of `rows`; `told` hears how many of how many runs are done.
 ///
 /// # Errors
-/// Sound that cannot be read.
-pub(super) fn time(models: &[Checkpoint], engines: &[Engine], records: &mut [ModelRecord], rows: &Rows) -> Result<()> {
+/// Sound that cannot be read, and those of `told`.
+pub(super) fn time(
+    models: &[Checkpoint],
+    engines: &[Engine],
+    records: &mut [ModelRecord],
+    rows: &Rows,
+    told: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<()> {
     let Some(first) = models.first() else { return Ok(()) };
     let processor = model::family(&first.config)?.processor(first)?;
     let example = processor.example(&rows.row(0, processor.sample_rate())?)?;
     let start = example.decoder.first().copied().unwrap_or_default();
     let inputs = Batch::of(&[example], processor.pad())?.inputs;
     let built: Vec<&dyn model::Model> = engines.iter().map(|engine| &*engine.model).collect();
-    let speeds = measure::speed(&built, &inputs, Effort { repeats: REPEATS, tokens: TOKENS, start })?;
+    let speeds = measure::speed(&built, &inputs, Effort { repeats: REPEATS, tokens: TOKENS, start }, told)?;
     for (record, speed) in records.iter_mut().zip(speeds) {
         record.encoder_ms = Some(speed.encoder_ms);
         record.decode_tokens_per_second = Some(speed.decode_tokens_per_second);

@@ -134,6 +134,39 @@ fn a_recipe_becomes_an_artifact_and_a_report_and_then_there_is_nothing_to_do() {
     assert!(["pruned", "healed", "int8"].iter().all(|name| reused.contains(name)), "{reused:?}");
 }
 
+/// Whatever takes long says how far it is: files, layers, steps, rows, and what the report measures.
+#[test]
+fn all_that_takes_long_tells_how_far_it_is() {
+    let place = Place::new();
+    let mut told: Vec<(String, String)> = Vec::new();
+    let mut doing = String::new();
+    let mut listen = |event: Event<'_>| match event {
+        Event::Stage { name, .. } => doing = name.to_owned(),
+        Event::Measuring => doing = "report".to_owned(),
+        Event::Progress { done, total, unit } => {
+            assert!(done <= total);
+            told.push((doing.clone(), unit.to_owned()));
+        }
+        _ => {}
+    };
+    let outcome = place.run(&recipe("sparsegpt", "75%", "900"), |_| {}, &mut listen).unwrap();
+    let bar = outcome.report.stages.iter().find(|stage| stage.word == "require").unwrap().name.clone();
+    let expected = [
+        ("speech", "files"),
+        ("pruned", "layers"),
+        ("healed", "steps"),
+        ("int8", "layers"),
+        (bar.as_str(), "layers compiled"),
+        (bar.as_str(), "rows"),
+        ("report", "models"),
+        ("report", "layers compiled"),
+        ("report", "runs"),
+    ];
+    for (stage, unit) in expected {
+        assert!(told.iter().any(|(told, of)| told == stage && of == unit), "{stage} says nothing about {unit}: {told:?}");
+    }
+}
+
 #[test]
 fn an_interrupted_training_goes_on_to_the_same_bits() {
     let text = recipe("magnitude(scope: global)", "60%", "900");
