@@ -1,6 +1,7 @@
 //! What a person reads on the terminal: faults on stderr, the report of a run on stdout.
 
 use comfy_table::{CellAlignment, Table, presets};
+use sparsec_compiler::{Color, SourceSet, Span, render_failure};
 use sparsec_runtime::report::text::{bytes, count, percent, rate, seconds};
 use sparsec_runtime::report::{Bar, ModelRecord, Report, Timing};
 use sparsec_runtime::{Fault, FaultKind};
@@ -64,8 +65,21 @@ pub fn print_fault(fault: &Fault) {
         errln!("  = help: {help}");
     }
     if fault.kind == FaultKind::Internal {
-        errln!("  = note: this is a bug in sparsec, not in your recipe; please report it with the command that you ran");
+        errln!("  = note: {BUG}");
     }
+}
+
+/// What is said below an internal fault.
+const BUG: &str = "this is a bug in sparsec, not in your recipe; please report it with the command that you ran";
+
+/// Prints a fault of a stage, its call underlined in the recipe as a diagnostic would.
+pub fn print_failure(fault: &Fault, span: Span, sources: &SourceSet) {
+    let file = fault.path.as_ref().map(|path| format!("file: {}", path.display()));
+    let help = fault.help.as_ref().map(|help| format!("help: {help}"));
+    let bug = (fault.kind == FaultKind::Internal).then(|| BUG.to_owned());
+    let color = if colour() { Color::On } else { Color::Off };
+    let notes = file.into_iter().chain(help).chain(bug).collect();
+    errln!("{}", render_failure(&fault.message, span, notes, sources, color).trim_end());
 }
 
 /// A table in the house style; every column but the first is aligned to the right.

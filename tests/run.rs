@@ -114,6 +114,23 @@ fn a_checkpoint_cut_short_is_named_and_the_exit_code_is_2() {
     assert!(!place.path(".sparsec/stages").exists(), "nothing was begun");
 }
 
+/// Hours later, the author of a recipe still wants to see which line of it failed.
+#[test]
+fn a_stage_that_fails_is_underlined_in_the_recipe() {
+    let place = Place::new(
+        "edition 2026\ndense = load(\"model\")\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
+         tuned = finetune(dense, data: speech, loss: task, optimizer: adamw(rate: 1e30), for: 9 steps)\n\
+         export(tuned, to: \"out/tiny\", format: safetensors)\n",
+    );
+    let (code, errors) = ended(&place.sparsec(&["run", "tiny.sq"]));
+    assert_eq!(code, Some(3), "{errors}");
+    let shown: Vec<&str> = errors.lines().skip_while(|line| !line.starts_with("error: ")).collect();
+    assert!(shown[0].contains("at step"), "{errors}");
+    assert!(shown[1].contains("tiny.sq:4:9") && shown[3].starts_with("4 │ tuned = finetune("), "{errors}");
+    assert!(shown[4].contains("^^^^^^^^ while this was executed"), "{errors}");
+    assert!(shown.iter().any(|line| line.contains("= help: use a smaller learning rate")), "{errors}");
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_is_the_environment() {
     let place = Place::new(&support::recipe("magnitude", "50%", "900"));

@@ -28,7 +28,7 @@ mod value;
 mod vocabulary;
 
 pub use check::check;
-pub use diagnostic::{Code, Color, Diagnostic, Label, Severity, has_errors, render};
+pub use diagnostic::{Code, Color, Diagnostic, Label, Severity, has_errors, render, render_failure};
 pub use facts::{Facts, Field, Module, NoFacts, Refusal};
 pub use graph::{Edge, Origin, ParamValue, Stage, StageGraph, Task};
 pub use kind::{Kind, Shelf};

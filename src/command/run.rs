@@ -1,8 +1,7 @@
 //! `sparsec run`: plan, then execute exactly that plan.
 
-use sparsec_compiler::SourceSet;
 use sparsec_runtime::run::{self, Failure, Options, Outcome};
-use sparsec_runtime::{Fault, Result};
+use sparsec_runtime::{FaultKind, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,8 +54,14 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         interrupted: &INTERRUPTED,
         peak_memory: &decode_once::in_a_process_of_its_own,
     };
-    let outcome = run::execute(&compilation.plan, &options, &mut Progress::new())
-        .map_err(|failure| placed(failure, &compilation.sources))?;
+    let outcome = match run::execute(&compilation.plan, &options, &mut Progress::new()) {
+        Ok(outcome) => outcome,
+        Err(Failure { fault, span: Some(span) }) if fault.kind != FaultKind::Interrupted => {
+            terminal::print_failure(&fault, span, &compilation.sources);
+            return Ok(Exit::of(&fault));
+        }
+        Err(failure) => return Err(failure.fault),
+    };
     if arguments.json {
         super::print_json(&outcome.report)?;
     } else {
@@ -73,14 +78,4 @@ fn show(outcome: &Outcome) {
     for file in &outcome.files {
         outln!("report     {}", file.display());
     }
-}
-
-/// The fault with the lines of the recipe that it happened in.
-fn placed(failure: Failure, sources: &SourceSet) -> Fault {
-    if let Some(span) = failure.span {
-        let (line, column) = sources.line_column(span);
-        let text = sources.slice(span).lines().next().unwrap_or_default();
-        errln!("failed in {}:{line}:{column}\n    {text}", sources.name(span.source));
-    }
-    failure.fault
 }

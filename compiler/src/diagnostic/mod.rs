@@ -6,7 +6,7 @@ mod render;
 use serde::Serialize;
 
 pub use code::Code;
-pub use render::{Color, render};
+pub use render::{Color, render, render_failure};
 
 use crate::source::Span;
 

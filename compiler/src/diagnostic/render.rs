@@ -7,7 +7,7 @@ use codespan_reporting::files::SimpleFiles;
 use codespan_reporting::term::{self, Config};
 
 use super::{Diagnostic, Severity};
-use crate::source::SourceSet;
+use crate::source::{SourceSet, Span};
 use crate::syntax::MAX_LINE_BYTES;
 
 /// Whether text for a terminal carries colours.
@@ -21,19 +21,10 @@ pub enum Color {
 
 /// Renders diagnostics one after the other, each with an empty line behind it.
 pub fn render(diagnostics: &[Diagnostic], sources: &SourceSet, color: Color) -> String {
-    let mut files = SimpleFiles::new();
-    for (_, source) in sources.iter() {
-        files.add(source.name.as_str(), shortened(&source.text));
-    }
-    let config = Config { tab_width: 4, ..Config::default() };
+    let files = files(sources);
     let mut text = String::new();
     for diagnostic in diagnostics {
-        let shown = shown(diagnostic);
-        let emitted = match color {
-            Color::Off => term::emit_to_string(&mut text, &config, &files, &shown),
-            Color::On => emit_colored(&mut text, &config, &files, &shown),
-        };
-        if emitted.is_err() {
+        if emit(&mut text, &files, &shown(diagnostic), color).is_err() {
             // Only a span outside its source can bring us here; the message is worth more than its place.
             text.push_str(&format!("{}[{}]: {}\n\n", label(diagnostic.severity), diagnostic.code, diagnostic.message));
         }
@@ -41,16 +32,45 @@ pub fn render(diagnostics: &[Diagnostic], sources: &SourceSet, color: Color) -> 
     text
 }
 
-fn emit_colored<'f>(
+/// Renders what went wrong while the call at `span` was executed in the way of [`render`]: the call underlined, notes below.
+pub fn render_failure(message: &str, span: Span, notes: Vec<String>, sources: &SourceSet, color: Color) -> String {
+    let failure = codespan::Diagnostic::error()
+        .with_message(message)
+        .with_label(codespan::Label::primary(span.source.index(), span.range()).with_message("while this was executed"))
+        .with_notes(notes);
+    let mut text = String::new();
+    if emit(&mut text, &files(sources), &failure, color).is_err() {
+        text.push_str(&format!("{}: {message}\n\n", label(Severity::Error)));
+    }
+    text
+}
+
+type Files<'s> = SimpleFiles<&'s str, &'s str>;
+
+fn files(sources: &SourceSet) -> Files<'_> {
+    let mut files = SimpleFiles::new();
+    for (_, source) in sources.iter() {
+        files.add(source.name.as_str(), shortened(&source.text));
+    }
+    files
+}
+
+fn emit<'f>(
     text: &mut String,
-    config: &Config,
-    files: &'f SimpleFiles<&'f str, &'f str>,
+    files: &'f Files<'f>,
     shown: &codespan::Diagnostic<usize>,
+    color: Color,
 ) -> Result<(), codespan_reporting::files::Error> {
-    let mut buffer = term::termcolor::Buffer::ansi();
-    term::emit_to_write_style(&mut buffer, config, files, shown)?;
-    text.push_str(&String::from_utf8_lossy(buffer.as_slice()));
-    Ok(())
+    let config = Config { tab_width: 4, ..Config::default() };
+    match color {
+        Color::Off => term::emit_to_string(text, &config, files, shown),
+        Color::On => {
+            let mut buffer = term::termcolor::Buffer::ansi();
+            term::emit_to_write_style(&mut buffer, &config, files, shown)?;
+            text.push_str(&String::from_utf8_lossy(buffer.as_slice()));
+            Ok(())
+        }
+    }
 }
 
 fn shown(diagnostic: &Diagnostic) -> codespan::Diagnostic<usize> {
