@@ -58,7 +58,7 @@ pub fn folder_bytes(path: &Path) -> Result<u64> {
 }
 
 /// Every file below `path`, sorted, with its size.
-fn files(path: &Path) -> Result<Vec<(PathBuf, u64)>> {
+pub(crate) fn files(path: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| Fault::reading(path, &error))? {
         let entry = entry.map_err(|error| Fault::reading(path, &error))?;

@@ -15,7 +15,15 @@ use crate::{Fault, Result, disk};
 /// # Errors
 /// When something else is at `to`, and whatever `fill` or the disk reports; `to` is then as it was.
 pub fn write_whole(to: &Path, mark: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let occupied = is_occupied(to, mark)?;
+    is_occupied(to, mark)?;
+    rewrite(to, fill)
+}
+
+/// As [`write_whole`], but whatever is at `to` is ours and makes room.
+///
+/// # Errors
+/// As [`write_whole`].
+pub(crate) fn rewrite(to: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let parent = disk::parent(to);
     fs::create_dir_all(parent).map_err(|error| Fault::writing(parent, &error))?;
     let beside = beside(to)?;
@@ -23,11 +31,28 @@ pub fn write_whole(to: &Path, mark: &str, fill: impl FnOnce(&Path) -> Result<()>
     fs::create_dir(&new).map_err(|error| Fault::writing(&new, &error))?;
     fill(&new)?;
     share(&new, &beside.path().join("probe")).and_then(|()| sync(&new)).map_err(|error| Fault::writing(to, &error))?;
-    if occupied {
-        fs::rename(to, &old).map_err(|error| Fault::writing(to, &error))?;
+    if let Err(error) = swap(to, &new, &old) {
+        if old.exists() {
+            // The only copy there is: it stays where it is, and goes back when a run comes by.
+            let _ = beside.keep();
+        }
+        return Err(Fault::writing(to, &error));
     }
-    fs::rename(&new, to).map_err(|error| Fault::writing(to, &error))?;
     sync(parent).map_err(|error| Fault::writing(parent, &error))
+}
+
+/// Puts `new` at `to`, and what was there at `old`; back where it was if that fails.
+fn swap(to: &Path, new: &Path, old: &Path) -> io::Result<()> {
+    let occupied = to.symlink_metadata().is_ok();
+    if occupied {
+        fs::rename(to, old)?;
+    }
+    fs::rename(new, to).inspect_err(|_| {
+        if occupied {
+            // A failure leaves the copy at `old`, which the caller looks for.
+            let _ = fs::rename(old, to);
+        }
+    })
 }
 
 /// Whether [`write_whole`] will be able to write `to`, as far as one can see before there is anything to write.
@@ -43,7 +68,7 @@ pub fn check(to: &Path, mark: &str) -> Result<()> {
     beside(first_made).map(drop)
 }
 
-/// A new folder beside `to`, which vanishes with its value; one that a killed program left there vanishes now.
+/// A new folder beside `to`, which vanishes with its value; one that a killed program left there is reclaimed now.
 pub(crate) fn beside(to: &Path) -> Result<tempfile::TempDir> {
     let parent = disk::parent(to);
     let prefix = format!("{}{}.", disk::UNFINISHED, to.file_name().unwrap_or_default().display());
@@ -51,12 +76,27 @@ pub(crate) fn beside(to: &Path) -> Result<tempfile::TempDir> {
         for entry in fs::read_dir(parent)? {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                fs::remove_dir_all(entry.path())?;
+                reclaim(&entry.path())?;
             }
         }
         tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)
     };
     make().map_err(|error| Fault::writing(parent, &error))
+}
+
+/// Removes a folder of [`beside`] that a killed program left. What it had put aside goes back to its place, if that is empty: the
+/// program was killed between its two renames.
+pub(crate) fn reclaim(leftover: &Path) -> io::Result<()> {
+    let name = leftover.file_name().unwrap_or_default().to_string_lossy();
+    let place = name.strip_prefix(disk::UNFINISHED).and_then(|name| name.rsplit_once('.')).map(|(name, _)| name);
+    let old = leftover.join("old");
+    if let Some(to) = place.map(|name| leftover.with_file_name(name))
+        && old.exists()
+        && to.symlink_metadata().is_err()
+    {
+        fs::rename(&old, &to)?;
+    }
+    fs::remove_dir_all(leftover)
 }
 
 /// Whether there is something at `to`, which then may make room.
@@ -132,6 +172,29 @@ mod tests {
         write_whole(&to, "mark", fill_with("one")).unwrap();
         assert!(other.path().is_dir());
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_was_there_before_is_never_lost() {
+        let root = tempfile::tempdir().unwrap();
+        let to = root.path().join("a.b");
+        write_whole(&to, "mark", fill_with("one")).unwrap();
+        // The second rename fails.
+        swap(&to, &root.path().join("missing"), &root.path().join("old")).unwrap_err();
+        assert_eq!(fs::read_to_string(to.join("mark")).unwrap(), "one");
+        // A kill between the renames: what was put aside goes back as soon as somebody looks, and only then may make room.
+        for look in [|to: &Path| check(to, "mark").unwrap(), |to: &Path| write_whole(to, "mark", fill_with("two")).unwrap()] {
+            let left = beside(&to).unwrap().keep();
+            fs::rename(&to, left.join("old")).unwrap();
+            look(&to);
+            assert!(to.join("mark").is_file());
+            assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        }
+        assert_eq!(fs::read_to_string(to.join("mark")).unwrap(), "two");
+        let left = beside(&to).unwrap().keep();
+        fs::rename(&to, left.join("old")).unwrap();
+        reclaim(&left).unwrap();
+        assert_eq!(fs::read_to_string(to.join("mark")).unwrap(), "two");
     }
 
     #[test]

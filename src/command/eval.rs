@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::kernels::Kernels;
 use super::speech::Speech;
-use crate::exit::{Exit, INTERRUPTED};
+use crate::exit::Exit;
 use crate::progress::Progress;
 
 /// Score an artifact: word error rate with a 95 % bootstrap interval
@@ -41,7 +41,11 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     let checkpoint = arguments.speech.checkpoint(&arguments.artifact)?;
     let mut progress = Progress::of("scoring");
     let engine = arguments.kernels.engine(&checkpoint, &mut progress)?;
-    let texts = transcripts(&checkpoint, &*engine.model, &rows, &INTERRUPTED, &mut progress)?;
+    let mut texts = Vec::new();
+    transcripts(&checkpoint, &*engine.model, &rows, &mut texts, &mut |texts| {
+        super::tell(&mut progress, texts.len(), rows.len(), "rows")
+    })?;
+    drop(progress);
     let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
     let score = Scores::new(wer::edits, Normalization::Basic, pairs)?.record(
         "wer",

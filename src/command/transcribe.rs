@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::kernels::Kernels;
 use super::speech::Speech;
-use crate::exit::{Exit, INTERRUPTED};
+use crate::exit::Exit;
 
 /// Transcribe sound files (wav, flac, mp3, ogg; any rate, any number of channels, any length)
 #[derive(clap::Args)]
@@ -59,9 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
 fn transcript(path: &Path, rate: u32, window: usize, say: &dyn Fn(Vec<f32>) -> Result<String>) -> Result<String> {
     let mut texts = Vec::new();
     for samples in Windows::open(path, rate, window)? {
-        if INTERRUPTED.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(Fault::new(sparsec_runtime::FaultKind::Interrupted, "transcription was interrupted"));
-        }
+        super::go_on()?;
         texts.push(say(samples?)?.trim().to_owned());
     }
     texts.retain(|text| !text.is_empty());

@@ -13,7 +13,7 @@ use blake3::Hash;
 use sparsec_compiler::{Call, Plan, Requirement, Step, StepId, Task};
 use sparsec_kernels::Tuning;
 
-use super::{Event, Events, Failure, Options, Outcome, State, keys, models, scores};
+use super::{Event, Events, Failure, Options, Outcome, State, finished, keys, models, read_json, scores};
 use crate::dataset::{Dataset, Rows};
 use crate::engine::{self, Engine};
 use crate::export::{self, Provenance};
@@ -23,9 +23,6 @@ use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, 
 use crate::shelf::{DataRef, Defaulted, ModelRef};
 use crate::stage::{self, Inputs, Output, STAGES, StageRow, Work};
 use crate::{Checkpoint, Fault, Result, disk, folder};
-
-/// The record of a finished stage, beside its model; written last, so that it marks the folder as whole.
-const RECORD: &str = "record.json";
 
 /// A plan while it is executed.
 pub(super) struct Run<'a> {
@@ -132,20 +129,22 @@ impl<'a> Run<'a> {
             return self.export(step, call, row, key, events);
         }
         let folder = self.state.stage(&key);
-        if row.kept && !self.options.fresh && folder.join(RECORD).is_file() {
-            self.forget(&key)?;
-            let mut record: StageRecord = read_json(&folder.join(RECORD))?;
-            record.reused = true;
-            record.name.clone_from(&step.name);
-            return Ok(record);
+        if row.kept && !self.options.fresh {
+            match finished::read(&folder) {
+                Ok(None) => {}
+                Ok(Some(record)) => {
+                    self.forget(&key)?;
+                    return Ok(StageRecord { reused: true, name: step.name.clone(), ..record });
+                }
+                Err(fault) => {
+                    events.event(Event::Note(&format!("what an earlier run kept is damaged, and made again ({fault})")));
+                }
+            }
         }
         let (output, record) = self.work(step, call, row, key, events)?;
         match &output {
             Output::Model(checkpoint) if row.kept => {
-                folder::write_whole(&folder, RECORD, |folder| {
-                    checkpoint.write_into(folder)?;
-                    disk::write_json(&folder.join(RECORD), &record)
-                })?;
+                finished::keep(&folder, checkpoint, &record)?;
                 self.forget(&key)?;
                 self.worked = true;
             }
@@ -282,11 +281,16 @@ impl<'a> Run<'a> {
         if self.options.fresh && self.said.insert(path.clone()) && path.exists() {
             std::fs::remove_file(&path).map_err(|error| Fault::writing(&path, &error))?;
         }
-        let (texts, kept) = scores::kept(&path, rows.len(), || {
+        let mut texts = scores::read(&path, rows.len());
+        let kept = texts.len() == rows.len();
+        if !kept {
             let checkpoint = self.model(model.step)?;
             let engine = self.engine(&checkpoint, events)?;
-            scores::transcripts(&checkpoint, &*engine.model, &rows, self.options.interrupted, events)
-        })?;
+            scores::transcripts(&checkpoint, &*engine.model, &rows, &mut texts, &mut |texts| {
+                disk::write_json(&path, &texts)?;
+                self.tell(events, texts.len(), rows.len(), "rows")
+            })?;
+        }
         let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
         let scores = Scores::new(metric.count(), metric.normalization(), pairs)?;
         let name = self.plan.step(data.step).map_or_else(String::new, |step| match &data.field {
@@ -311,19 +315,20 @@ impl<'a> Run<'a> {
         let key = keys::hash(self.keys.iter().chain(&self.pinned));
         let folder = self.state.report(&keys::part(&key, if self.options.despite_bars { "despite bars" } else { "" }));
         let json = folder.join("report.json");
+        let page = folder.join("report.html");
         let known: Option<Report> = if self.worked { None } else { read_json(&json).ok() };
         let nothing_to_do = known.is_some();
         let report = match known {
             Some(report) => report,
-            None => {
-                let report = self.report(&folder.join("tuning.json"), events)?;
-                disk::write_json(&json, &report)?;
-                let html = report.to_html()?;
-                disk::write_file(&folder.join("report.html"), |file| file.write_all(html.as_bytes()))?;
-                report
-            }
+            None => self.report(&folder.join("tuning.json"), events)?,
         };
-        let mut files = vec![json, folder.join("report.html")];
+        if !nothing_to_do || !page.is_file() {
+            let html = report.to_html()?;
+            disk::write_file(&page, |file| file.write_all(html.as_bytes()))?;
+            // Last, for it says that the rest is there.
+            disk::write_json(&json, &report)?;
+        }
+        let mut files = vec![json, page];
         for export in &report.exports {
             for original in ["report.json", "report.html"] {
                 let copy = self.output(&format!("{}.{original}", export.to.trim_end_matches('/')))?;
@@ -481,11 +486,6 @@ fn written(call: &Call) -> Option<&str> {
 struct Receipt {
     content: String,
     bytes: u64,
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = std::fs::read(path).map_err(|error| Fault::reading(path, &error))?;
-    serde_json::from_slice(&bytes).map_err(|error| Fault::input(format!("this was not written by sparsec: {error}")).at(path))
 }
 
 fn param(param: &sparsec_compiler::ParamValue) -> Param {

@@ -6,6 +6,7 @@
 
 mod events;
 mod execute;
+mod finished;
 mod keys;
 mod models;
 mod scores;
@@ -90,6 +91,12 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         Self { fault, span: None }
     }
+}
+
+/// A file that this program wrote as JSON.
+fn read_json<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> crate::Result<T> {
+    let bytes = std::fs::read(path).map_err(|error| Fault::reading(path, &error))?;
+    serde_json::from_slice(&bytes).map_err(|error| Fault::input(format!("this was not written by sparsec: {error}")).at(path))
 }
 
 /// Executes `plan` step by step.

@@ -18,7 +18,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{Fault, Result, disk};
+use crate::{Fault, Result, disk, folder};
 
 /// The name of the folder.
 const NAME: &str = ".sparsec";
@@ -100,13 +100,13 @@ impl State {
     }
 }
 
-/// Removes what killed runs left unfinished below `folder`; nobody else works here now.
-fn sweep(folder: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+/// Removes what killed runs left unfinished below `root`; nobody else works here now.
+fn sweep(root: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(root)? {
         let entry = entry?;
         let (path, is_folder) = (entry.path(), entry.file_type()?.is_dir());
         match (entry.file_name().to_string_lossy().starts_with(disk::UNFINISHED), is_folder) {
-            (true, true) => fs::remove_dir_all(path)?,
+            (true, true) => folder::reclaim(&path)?,
             (true, false) => fs::remove_file(path)?,
             (false, true) => sweep(&path)?,
             (false, false) => {}

@@ -31,7 +31,7 @@ use crate::dataset::Rows;
 use crate::export::Provenance;
 use crate::facts::Files;
 use crate::report::{ExportRecord, LayerRecord, StageRecord};
-use crate::run::{Event, Events};
+use crate::run::{Event, Events, Snapshot};
 use crate::shelf::{DataRef, InputPath, Item, ModelRef, OutputPath, tidy, with_params};
 use crate::{Checkpoint, Fault, FaultKind, Result};
 
@@ -201,6 +201,15 @@ impl Work<'_> {
     /// An interruption.
     pub fn go_on(&self) -> Result<()> {
         if self.is_interrupted() { Err(interruption()) } else { Ok(()) }
+    }
+
+    /// The state that an earlier run of this stage saved; none if there is none, or if it is damaged, which is said.
+    pub fn saved(&mut self) -> Option<Snapshot> {
+        if !self.unfinished.exists() {
+            return None;
+        }
+        let damaged = |fault: &Fault| format!("what an interrupted run saved is damaged, and this stage begins anew ({fault})");
+        Snapshot::read(&self.unfinished).map_err(|fault| self.note(damaged(&fault))).ok()
     }
 
     /// Tells how far the stage is.

@@ -44,8 +44,7 @@ impl Stage for Prune {
         let before = work.model(&self.model)?;
         let mut checkpoint = before.clone();
         let mut finished: BTreeMap<String, PrunedLayer> = BTreeMap::new();
-        if work.unfinished.exists() {
-            let snapshot = Snapshot::read(&work.unfinished)?;
+        if let Some(snapshot) = work.saved() {
             finished = serde_json::from_value(snapshot.progress)
                 .map_err(|_| Fault::internal("the saved state of this stage is not that of a pruning"))?;
             checkpoint = Checkpoint { config: before.config.clone(), ..snapshot.checkpoint };

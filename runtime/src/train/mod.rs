@@ -76,8 +76,8 @@ pub fn train(
         work.progress(done, rows, "rows");
         work.go_on()
     })?;
-    if work.unfinished.exists() {
-        training.resume(Snapshot::read(&work.unfinished)?)?;
+    if let Some(snapshot) = work.saved() {
+        training.resume(snapshot)?;
         work.note(format!("going on behind step {}", training.step));
     }
     for timeline in training.terms.iter().map(|term| &term.weight).chain([&training.rate]) {

@@ -250,6 +250,116 @@ fn an_artifact_is_compared_by_its_logits_where_there_are_rows() {
     assert_eq!(notes(&with_rows), 0);
 }
 
+/// Cuts a file to half its length.
+fn cut_short(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+#[test]
+fn what_is_damaged_is_made_again_and_that_is_said() {
+    let place = Place::new();
+    let text = recipe("sparsegpt", "60%", "900");
+    place.run(&text, |_| {}, &mut Silent).unwrap();
+    let artifact = place.artifact_bytes();
+    let stages = fs::read_dir(place.path().join("work/.sparsec/stages")).unwrap();
+    let stages: Vec<PathBuf> = stages.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(stages.len(), 3);
+    for file in ["model.safetensors", "sparsec.masks.safetensors", "tokenizer.json", "record.json"] {
+        stages.iter().for_each(|stage| cut_short(&stage.join(file)));
+        let mut notes = Vec::new();
+        let mut listen = |event: Event<'_>| {
+            if let Event::Note(note) = event {
+                notes.extend(note.contains("is damaged, and made again").then(|| note.contains(file)));
+            }
+        };
+        let outcome = place.run(&text, |_| {}, &mut listen).unwrap();
+        assert_eq!(notes, [true, true, true], "{file}");
+        assert!(!outcome.nothing_to_do);
+        assert_eq!(place.artifact_bytes(), artifact);
+    }
+    fs::remove_file(stages[0].join("record.json")).unwrap();
+    assert!(!place.run(&text, |_| {}, &mut Silent).unwrap().nothing_to_do);
+    assert!(place.run(&text, |_| {}, &mut Silent).unwrap().nothing_to_do);
+}
+
+#[test]
+fn a_saved_state_that_is_damaged_is_not_gone_on_from() {
+    let text = recipe("sparsegpt", "60%", "900");
+    let (straight, stopped) = (Place::new(), Place::new());
+    straight.run(&text, |_| {}, &mut Silent).unwrap();
+    let in_pruning = |event: Event<'_>| matches!(event, Event::Progress { unit: "layers", .. });
+    let in_training = |event: Event<'_>| matches!(event, Event::Losses { step: 2, .. });
+    for (stage, at) in [("pruned", &in_pruning as &dyn Fn(Event<'_>) -> bool), ("healed", &in_training)] {
+        stopped.stop(&text, at);
+        let saved = fs::read_dir(stopped.path().join("work/.sparsec/work")).unwrap().next().expect("a state").unwrap().path();
+        cut_short(&saved);
+        let mut began_anew = false;
+        let mut doing = String::new();
+        let mut listen = |event: Event<'_>| match event {
+            Event::Stage { name, .. } => doing = name.to_owned(),
+            Event::Note(note) => began_anew |= doing == stage && note.contains("begins anew"),
+            _ => {}
+        };
+        let flag = AtomicBool::new(false);
+        let mut until = |event: Event<'_>| {
+            listen(event);
+            let is_done = matches!(event, Event::Done { record, .. } if record.name == "pruned");
+            flag.fetch_or(stage == "pruned" && is_done, Ordering::SeqCst);
+        };
+        let compilation = stopped.compile(&text);
+        let ended = execute(&compilation.plan, &stopped.options(&compilation, &flag), &mut until);
+        assert!(began_anew && ended.is_ok() == (stage == "healed"), "{stage}");
+    }
+    assert_eq!(stopped.artifact_bytes(), straight.artifact_bytes());
+}
+
+#[test]
+fn a_report_is_whole_again_after_the_next_run() {
+    let place = Place::new();
+    let text = recipe("magnitude", "50%", "900");
+    let outcome = place.run(&text, |_| {}, &mut Silent).unwrap();
+    let of_the_run = |name: &str| outcome.files.iter().find(|file| file.ends_with(name)).unwrap();
+    let page = fs::read(of_the_run("report.html")).unwrap();
+    // As a kill leaves it between the two files.
+    fs::remove_file(of_the_run("report.html")).unwrap();
+    let again = place.run(&text, |_| {}, &mut Silent).unwrap();
+    assert!(again.nothing_to_do, "figures that were measured are not measured again");
+    assert_eq!(fs::read(of_the_run("report.html")).unwrap(), page);
+    fs::remove_file(of_the_run("report.json")).unwrap();
+    assert!(!place.run(&text, |_| {}, &mut Silent).unwrap().nothing_to_do);
+    assert!(outcome.files.iter().all(|file| file.is_file()));
+}
+
+#[test]
+fn scoring_goes_on_behind_the_last_batch_and_measuring_can_be_stopped() {
+    let place = Place::new();
+    let rows: String = (0..40).map(|row| format!("{{\"audio\": \"{}.wav\", \"text\": \"row {row}\"}}\n", row % 8)).collect();
+    fs::write(place.path().join("many.jsonl"), rows).unwrap();
+    let text = "edition 2026\ndense = load(\"model\")\nspeech = dataset(jsonl(\"many.jsonl\"))\n\
+        pruned = prune(dense, layers: linear in encoder, method: magnitude, sparsity: 50%)\n\
+        require wer(pruned, speech) <= wer(dense, speech) + 900 points\nexport(pruned, to: \"out/tiny\", format: safetensors)\n";
+    let scored = |event: Event<'_>| matches!(event, Event::Progress { unit: "rows", .. });
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        place.stop(text, scored);
+    }
+    let mut measuring = false;
+    let flag = AtomicBool::new(false);
+    let mut listen = |event: Event<'_>| match event {
+        Event::Progress { done, unit: "rows", .. } => seen.push(done),
+        Event::Measuring => measuring = true,
+        Event::Progress { .. } if measuring => flag.store(true, Ordering::SeqCst),
+        _ => {}
+    };
+    let compilation = place.compile(text);
+    let failure = execute(&compilation.plan, &place.options(&compilation, &flag), &mut listen).unwrap_err();
+    assert_eq!(failure.fault.kind, FaultKind::Interrupted);
+    assert_eq!(seen, [40, 16, 32, 40], "the first model has one batch left, the second begins");
+    let outcome = place.run(text, |_| {}, &mut |event: Event<'_>| assert!(!scored(event))).unwrap();
+    assert_eq!(outcome.report.models.len(), 2);
+}
+
 #[test]
 fn a_missed_bar_holds_the_export_back_unless_told_otherwise() {
     let place = Place::new();
