@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sparsec_compiler::{Kind, Word};
@@ -13,6 +13,9 @@ use crate::run::Snapshot;
 use crate::shelf::{DataRef, Layers, ModelRef, Ratio};
 use crate::train::Examples;
 use crate::{Checkpoint, Fault, Result, postcondition, word};
+
+/// What took longer is saved at once, for a kill would cost as much again.
+const WORTH_SAVING: Duration = Duration::from_secs(1);
 
 word! {
     /// Removes weights of linear layers, in one shot.
@@ -78,7 +81,7 @@ impl Stage for Prune {
         };
         let mut calibration = RowCalibration { build: &build, rows, batch: &mut batch };
         let calibration: Option<&mut dyn Calibration> = if rows > 0 { Some(&mut calibration) } else { None };
-        let mut saved = Instant::now();
+        let (mut saved, mut began) = (Instant::now(), Instant::now());
         let mut done = |checkpoint: &Checkpoint, layers: &[PrunedLayer]| {
             for layer in layers {
                 finished.insert(layer.path.clone(), layer.clone());
@@ -87,10 +90,12 @@ impl Stage for Prune {
             work.progress(finished.len(), self.layers.0.len(), "layers");
             // Layers that compete with each other are pruned together or not at all.
             let resumable = self.method.scope() == Scope::Uniform;
-            if resumable && (work.is_interrupted() || saved.elapsed() > work.save_every) {
+            let is_due = work.is_interrupted() || began.elapsed() > WORTH_SAVING || saved.elapsed() > work.save_every;
+            if resumable && is_due {
                 Snapshot { progress: json!(finished), ..Snapshot::of(checkpoint.clone()) }.write(&work.unfinished)?;
                 saved = Instant::now();
             }
+            began = Instant::now();
             work.go_on()
         };
         self.method.prune(&mut checkpoint, &request, calibration, &mut done)?;

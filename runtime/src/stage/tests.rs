@@ -97,8 +97,12 @@ fn change(checkpoint: &mut Checkpoint, change: impl FnOnce(&mut [f32])) {
 }
 
 fn run(stage: &impl Stage) -> Result<Output> {
-    let (above, folder) = (Above(model()), tempfile::tempdir().unwrap());
-    let unfinished = folder.path().join("unfinished");
+    run_in(stage, tempfile::tempdir().unwrap().path())
+}
+
+/// Runs a stage that keeps its state in `folder`.
+fn run_in(stage: &impl Stage, folder: &Path) -> Result<Output> {
+    let (above, unfinished) = (Above(model()), folder.join("unfinished"));
     stage.run(&mut Work {
         inputs: &above,
         events: &mut Silent,
@@ -140,6 +144,50 @@ impl Pruner for Spoiled {
         (self.0)(checkpoint);
         Ok(())
     }
+}
+
+/// A pruner that takes its time for a layer, and is killed in the next.
+#[derive(Debug)]
+struct Slow;
+
+impl Pruner for Slow {
+    fn needs_calibration(&self) -> bool {
+        false
+    }
+
+    fn prune(
+        &self,
+        checkpoint: &mut Checkpoint,
+        request: &Request<'_>,
+        _: Option<&mut dyn Calibration>,
+        done: &mut dyn FnMut(&Checkpoint, &[PrunedLayer]) -> Result<()>,
+    ) -> Result<()> {
+        for path in request.layers {
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+            let (relative_error, notes) = (Some(0.25), vec!["slowly".to_owned()]);
+            done(checkpoint, &[PrunedLayer { path: path.clone(), sparsity: 0.25, relative_error, notes }])?;
+            return Err(Fault::running("killed"));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_took_long_to_prune_is_saved_at_once_with_all_that_was_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let prune = Prune {
+        model: model_ref(),
+        layers: Layers(vec![LAYER.to_owned(), OTHER.to_owned()]),
+        method: std::sync::Arc::new(Slow),
+        calibration: None,
+        pattern: Pattern::Unstructured,
+        sparsity: Ratio(0.25),
+    };
+    assert!(run_in(&prune, folder.path()).is_err_and(|fault| fault.message == "killed"));
+    let saved = Snapshot::read(&folder.path().join("unfinished")).expect("a state");
+    let layer = &saved.progress[LAYER];
+    assert_eq!((layer["relative_error"].as_f64(), layer["notes"][0].as_str()), (Some(0.25), Some("slowly")));
+    assert!(saved.progress.get(OTHER).is_none());
 }
 
 #[test]

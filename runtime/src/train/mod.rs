@@ -17,7 +17,7 @@ mod student;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use examples::Examples;
 pub use gradual::GradualPruning;
@@ -86,20 +86,30 @@ pub fn train(
             break;
         }
     }
-    let mut saved = Instant::now();
+    let (mut saved, mut last_step) = (Instant::now(), Duration::ZERO);
     while training.step < settings.length.steps {
-        if work.is_interrupted() || saved.elapsed() > work.save_every {
+        if work.is_interrupted() || is_due(saved.elapsed(), last_step, work.save_every) {
             training.snapshot()?.write(&work.unfinished)?;
             saved = Instant::now();
             work.go_on()?;
         }
+        let began = Instant::now();
         training.prune_if_due(work)?;
         training.advance(work)?;
+        last_step = began.elapsed();
     }
     training.prune_at_the_end(work)?;
     work.record.losses = training.curves.losses();
     work.record.schedules = training.curves.schedules();
     training.student.checkpoint(&training.base)
+}
+
+/// How old a saved state may become at most: writing the next one takes the rest of two minutes.
+const OLDEST: Duration = Duration::from_secs(110);
+
+/// Whether a state that was saved `age` ago must be saved again now, if the next step takes as long as the last one.
+fn is_due(age: Duration, last_step: Duration, every: Duration) -> bool {
+    age > every || age + last_step > OLDEST
 }
 
 /// Training between two steps.
@@ -222,5 +232,18 @@ impl<'a> Training<'a> {
         self.curves.record(step, total, &terms, &schedules);
         work.events.event(Event::Losses { step, total, terms: &terms, rate });
         work.events.event(Event::Progress { done: step, total: self.settings.length.steps, unit: "steps" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_state_never_grows_old() {
+        let due = |age, last_step, every| is_due(Duration::from_secs(age), Duration::from_secs(last_step), Duration::from_secs(every));
+        assert!(!due(89, 1, 90) && due(91, 1, 90) && due(11, 1, 10));
+        assert!(due(80, 40, 90), "after another step it would be two minutes old");
+        assert!(due(1, 300, 90), "steps so long are saved one by one");
     }
 }
