@@ -43,6 +43,38 @@ fn shipped_recipes_have_nothing_wrong() {
 }
 
 #[test]
+fn a_check_counts_what_it_found_and_goes_on_behind_what_it_cannot_read() {
+    let (_folder, path) = recipe("edition 2026\na = load(\"recipes\")\nb = lod(\"x\")\n");
+    let output = sparsec(&["check", "recipes/whisper.sq", "missing.sq", &path]);
+    assert_eq!(output.status.code(), Some(2));
+    let lines = text(&output.stdout);
+    assert!(lines.contains("whisper.sq: 8 steps, nothing wrong") && lines.contains("recipe.sq: 0 steps, 2 errors"), "{lines}");
+    assert!(text(&output.stderr).contains("missing.sq"), "{}", text(&output.stderr));
+
+    let (_folder, warned) = recipe("edition 2026\nparam unused: ratio = 50%\nlet_me = 3 epochs\n");
+    let output = sparsec(&["check", &warned]);
+    assert!(text(&output.stdout).contains(" 2 warnings") && output.status.success(), "{}", text(&output.stdout));
+
+    let output = sparsec(&["check", "--json", "missing.sq", &path]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(found[0]["error"].as_str().unwrap().contains("cannot read"));
+    let diagnostics = found[1]["diagnostics"].as_array().unwrap();
+    let unknown = diagnostics.iter().find(|diagnostic| diagnostic["code"] == "unknown-word").unwrap();
+    let place = &unknown["primary"];
+    assert_eq!((place["source"].as_str(), &place["line"], &place["column"]), (Some(path.as_str()), &3.into(), &5.into()));
+}
+
+#[test]
+fn a_sound_that_cannot_be_read_keeps_the_others() {
+    let (model, sound) = ("recipes/models/whisper-nano", "recipes/data/spoken-numbers/test/00001.ogg");
+    let output = sparsec(&["transcribe", model, sound, "missing.wav", sound, "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(said[0]["text"] == said[2]["text"] && said[0]["text"].is_string());
+    assert!(said[1]["error"].as_str().unwrap().contains("cannot read") && text(&output.stderr).contains("missing.wav"));
+}
+
+#[test]
 fn every_mistake_is_reported_at_once_and_the_exit_code_is_2() {
     let (_folder, path) = recipe("edition 2026\na = lod(\"x\")\nb = load(\"x\", famly: whisper)\n");
     for subcommand in ["check", "plan", "run"] {
@@ -89,6 +121,8 @@ fn words_and_codes_explain_themselves() {
     let output = sparsec(&["explain", "no-layer-matches"]);
     assert!(text(&output.stdout).contains("```") && output.status.success());
     assert_eq!(sparsec(&["explain", "nonsense"]).status.code(), Some(2));
+    let pages: serde_json::Value = serde_json::from_slice(&sparsec(&["explain", "--json"]).stdout).expect("JSON");
+    assert!(pages.as_array().unwrap().iter().any(|page| page["code"] == "unused" && page["severity"] == "warning"));
 }
 
 #[test]

@@ -44,7 +44,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     let mut progress = Progress::of("bench");
     let engine = arguments.kernels.engine(&checkpoint, &mut progress)?;
     let effort = Effort { repeats: arguments.repeats.max(1), tokens: arguments.tokens.max(1), start };
-    let speeds = measure::speed(&[&*dense, &*engine.model], &inputs, effort, &mut |done, total| super::tell(&mut progress, done, total, "runs"))?;
+    let speeds = measure::speed(&[&*dense, &*engine.model], &inputs, effort, &mut |done, total| {
+        super::tell(&mut progress, done, total, "runs")
+    })?;
     drop(progress);
     if arguments.json {
         let whole = [("dense", &speeds[0]), ("sparse", &speeds[1])].map(|(name, speed)| {

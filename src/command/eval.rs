@@ -1,6 +1,6 @@
 //! `sparsec eval`: the word error rate of an artifact on a manifest.
 
-use sparsec_runtime::dataset::{Access, Csv, Jsonl, Manifest, Rows, Split};
+use sparsec_runtime::dataset::{Access, Csv, Dataset, Jsonl, Manifest, Rows, Split};
 use sparsec_runtime::metric::{Bootstrap, Normalization, Scores, wer};
 use sparsec_runtime::report::text::percent;
 use sparsec_runtime::run::transcripts;

@@ -2,14 +2,17 @@
 
 use sparsec_runtime::audio::Windows;
 use sparsec_runtime::model::{Row, family};
-use sparsec_runtime::{Fault, Result};
+use sparsec_runtime::{Fault, FaultKind, Result};
 use std::path::{Path, PathBuf};
 
 use super::kernels::Kernels;
 use super::speech::Speech;
 use crate::exit::Exit;
+use crate::terminal;
 
 /// Transcribe sound files (wav, flac, mp3, ogg; any rate, any number of channels, any length)
+///
+/// A file that cannot be read is reported and the others are transcribed; the exit code is then not 0.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  sparsec transcribe out/whisper recording.wav")]
 pub struct Arguments {
@@ -38,21 +41,27 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         let rows = [Row { audio: Some(window.into()), ..Row::default() }];
         Ok(processor.decode(&*model, &rows)?.into_iter().map(|decoded| decoded.text).collect())
     };
+    let mut exit = Exit::Done;
     let mut said = Vec::new();
     for path in &arguments.sounds {
-        let text = transcript(path, rate, window, &say)?;
-        if arguments.json {
-            said.push(serde_json::json!({ "sound": path, "text": text }));
-        } else if arguments.sounds.len() > 1 {
-            outln!("{}: {text}", path.display());
-        } else {
-            outln!("{text}");
+        match transcript(path, rate, window, &say) {
+            Ok(text) if arguments.json => said.push(serde_json::json!({ "sound": path, "text": text })),
+            Ok(text) if arguments.sounds.len() > 1 => outln!("{}: {text}", path.display()),
+            Ok(text) => outln!("{text}"),
+            Err(fault) => {
+                terminal::print_fault(&fault);
+                exit = if exit == Exit::Done { Exit::of(&fault) } else { exit };
+                said.push(serde_json::json!({ "sound": path, "error": fault.message, "help": fault.help }));
+                if fault.kind == FaultKind::Interrupted {
+                    break;
+                }
+            }
         }
     }
     if arguments.json {
         super::print_json(&said)?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// The texts of all windows of one file, joined.

@@ -78,11 +78,12 @@ fn silence(path: &Path) -> Fault {
     Fault::input("there is only silence in this recording").at(path).help("record it again, or leave it out")
 }
 
-/// A recording of any length in consecutive windows of the same number of samples, the last one shorter; memory holds one window.
-/// Windows without a sound are left out, for a model that is given silence makes words up.
+/// A recording of any length in consecutive windows of at most so many samples; memory holds one window. Each ends where it is
+/// quietest, so that no word is cut in two. Windows without a sound are left out, for a model that is given silence makes words up.
 pub struct Windows {
     path: PathBuf,
     reader: Reader,
+    sample_rate: u32,
     window_samples: usize,
     ahead: Vec<f32>,
     more: bool,
@@ -90,7 +91,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Opens `path`; windows of `window_samples` at `sample_rate`.
+    /// Opens `path`; windows of at most `window_samples` at `sample_rate`.
     ///
     /// # Errors
     /// A file that is missing, of an unknown format or empty. What is wrong further in is said by the iterator, which then ends; so
@@ -100,17 +101,31 @@ impl Windows {
             return Err(Fault::internal("a window of no samples"));
         }
         let reader = Reader::open(path, sample_rate)?;
-        Ok(Self { path: path.to_owned(), reader, window_samples, ahead: Vec::new(), more: true, heard: false })
+        Ok(Self { path: path.to_owned(), reader, sample_rate, window_samples, ahead: Vec::new(), more: true, heard: false })
     }
 
     /// The next window, silent or not; empty at the end.
     fn window(&mut self) -> Result<Vec<f32>> {
-        while self.more && self.ahead.len() < self.window_samples {
+        while self.more && self.ahead.len() <= self.window_samples {
             self.more = self.reader.append_to(&mut self.ahead)?;
         }
-        let samples = self.window_samples.min(self.ahead.len());
-        Ok(self.ahead.drain(..samples).collect())
+        let end = match self.ahead.get(..self.window_samples) {
+            Some(window) if self.ahead.len() > window.len() => quietest_end(window, self.sample_rate),
+            _ => self.ahead.len(),
+        };
+        Ok(self.ahead.drain(..end).collect())
     }
+}
+
+/// Where to end a window that more sound follows: amid the quietest 100 ms of its last 2 s, at its end where it is too short for that.
+fn quietest_end(window: &[f32], sample_rate: u32) -> usize {
+    let rate = sample_rate as usize;
+    let (pause, step) = (rate / 10, (rate / 100).max(1));
+    let first = window.len() - (2 * rate).min(window.len() / 2);
+    let starts = (first..(window.len() + 1).saturating_sub(pause)).step_by(step);
+    let loudness = |start: &usize| window[*start..start + pause].iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+    let quietest = starts.rev().min_by(|a, b| loudness(a).total_cmp(&loudness(b)));
+    quietest.map_or(window.len(), |start| start + pause / 2)
 }
 
 impl Iterator for Windows {

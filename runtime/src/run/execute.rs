@@ -184,12 +184,7 @@ impl<'a> Run<'a> {
             interrupted: self.options.interrupted,
             save_every: self.options.save_every,
             unfinished: self.state.work(&key),
-            record: StageRecord {
-                name: step.name.clone(),
-                word: call.word.clone(),
-                reused: false,
-                ..StageRecord::default()
-            },
+            record: StageRecord { name: step.name.clone(), word: call.word.clone(), reused: false, ..StageRecord::default() },
         };
         work.go_on()?;
         if self.options.fresh {
@@ -209,12 +204,7 @@ impl<'a> Run<'a> {
         let to = written(call).unwrap_or_default().to_owned();
         let model = call.arguments.iter().find_map(|argument| argument.value.as_step());
         let model = model.and_then(|model| self.plan.step(model.step)).map_or_else(String::new, |step| step.name.clone());
-        let mut record = StageRecord {
-            name: step.name.clone(),
-            word: call.word.clone(),
-            reused: true,
-            ..StageRecord::default()
-        };
+        let mut record = StageRecord { name: step.name.clone(), word: call.word.clone(), reused: true, ..StageRecord::default() };
         if let (Some(bar), false) = (&missed, self.options.despite_bars) {
             let held_back = Some(format!("the bar `{bar}` was missed"));
             self.exports.push(ExportRecord { model, to, held_back, bytes: 0 });
@@ -256,12 +246,7 @@ impl<'a> Run<'a> {
         let verdict = Verdict { text, ..judgement.verdict(&bootstrap)? };
         self.verdicts.push((step.id, verdict));
         self.worked |= !reused;
-        Ok(StageRecord {
-            name: step.name.clone(),
-            word: "require".to_owned(),
-            reused,
-            ..StageRecord::default()
-        })
+        Ok(StageRecord { name: step.name.clone(), word: "require".to_owned(), reused, ..StageRecord::default() })
     }
 
     /// The bar as the recipe writes it.

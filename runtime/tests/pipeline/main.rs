@@ -243,10 +243,9 @@ fn an_artifact_is_compared_by_its_logits_where_there_are_rows() {
         report.stages.iter().find(|stage| stage.word == "export").unwrap().notes.len()
     };
     assert_eq!(notes(pruned), 1, "that there are none is said");
-    let with_rows = pruned.replace("dense =", "speech = dataset(jsonl(\"manifest.jsonl\"))\ndense =").replace(
-        "method: magnitude",
-        "method: sparsegpt, calibration: take(speech, 2 rows)",
-    );
+    let with_rows = pruned
+        .replace("dense =", "speech = dataset(jsonl(\"manifest.jsonl\"))\ndense =")
+        .replace("method: magnitude", "method: sparsegpt, calibration: take(speech, 2 rows)");
     assert_eq!(notes(&with_rows), 0);
 }
 
