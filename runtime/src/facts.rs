@@ -1,7 +1,7 @@
 //! What the compiler asks about the files of a recipe, answered from headers and manifests.
 //!
-//! Paths of a recipe are relative to its folder. None may leave the *root*: the folder of the recipe, or the nearest folder called
-//! `recipes` around it, so that a recipe from a stranger reads nothing else. Links are followed before that is checked.
+//! Paths of a recipe are relative to its folder, and none may leave it, so that a recipe from a stranger reads nothing else. The
+//! compiler refuses a path that is written so (`compiler/src/path.rs`); here links are followed before the same rule is applied.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -27,9 +27,7 @@ impl Files {
     /// The files around the recipe at `recipe`; all files of the machine if `anywhere`.
     pub fn of(recipe: &Path, anywhere: bool) -> Self {
         let folder = recipe.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-        let absolute = folder.canonicalize().unwrap_or_else(|_| folder.clone());
-        let recipes = absolute.ancestors().find(|ancestor| ancestor.ends_with("recipes")).map(Path::to_owned);
-        let root = (!anywhere).then(|| recipes.unwrap_or(absolute));
+        let root = (!anywhere).then(|| folder.canonicalize().unwrap_or_else(|_| folder.clone()));
         Self { folder, root }
     }
 
@@ -173,16 +171,24 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_recipe_reads_what_lies_below_its_root() {
+    fn a_recipe_reads_what_lies_below_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let recipes = folder.path().join("recipes/speech");
-        fs::create_dir_all(&recipes).unwrap();
+        fs::create_dir_all(recipes.join("models")).unwrap();
         fs::create_dir_all(folder.path().join("recipes/models")).unwrap();
         fs::write(folder.path().join("secret"), "").unwrap();
         let files = Files::of(&recipes.join("a.sq"), false);
-        assert!(files.find("../models").is_ok());
-        let fault = files.find("../../secret").unwrap_err();
-        assert!(fault.message.contains("outside") && fault.help.is_some());
+        assert!(files.find("models").is_ok() && files.find("models/../models").is_ok());
+        for outside in ["../models", "../../secret"] {
+            let fault = files.find(outside).unwrap_err();
+            assert!(fault.message.contains("outside") && fault.help.is_some());
+            // The compiler has the same rule, and says so before anything is looked for.
+            let text = format!("edition 2026\na = load(\"{outside}\")\nexport(a, to: \"b\", format: safetensors)\n");
+            let sources = sparsec_compiler::SourceSet::new("a.sq", text);
+            let vocabulary = crate::vocabulary::vocabulary();
+            let compiled = sparsec_compiler::compile(sources, vocabulary, &sparsec_compiler::NoFacts, &Default::default());
+            assert!(compiled.diagnostics.iter().any(|found| found.code == sparsec_compiler::Code::PathLeavesRoot));
+        }
         assert!(Files::of(&recipes.join("a.sq"), true).find("../../secret").is_ok());
         assert!(files.find("missing").is_err());
         #[cfg(unix)]
