@@ -4,10 +4,12 @@ use comfy_table::{CellAlignment, Table, presets};
 use sparsec_compiler::{Color, SourceSet, Span, render_failure};
 use sparsec_runtime::report::text::{bytes, count, percent, rate, seconds};
 use sparsec_runtime::report::{Bar, ModelRecord, Report, Timing};
-use sparsec_runtime::{Fault, FaultKind};
+use sparsec_runtime::{Fault, FaultKind, Result};
 use std::fmt::Arguments;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
+
+use crate::exit::Exit;
 
 /// Prints a line on stdout; see [`print`].
 macro_rules! outln {
@@ -72,8 +74,19 @@ pub fn print_fault(fault: &Fault) {
 /// What is said below an internal fault.
 const BUG: &str = "this is a bug in sparsec, not in your recipe; please report it with the command that you ran";
 
+/// Ends a run by `fault`, which is printed with its call underlined in the recipe; an interruption blames no call.
+pub fn end(fault: Fault, span: Option<Span>, sources: &SourceSet) -> Result<Exit> {
+    match span.filter(|_| fault.kind != FaultKind::Interrupted) {
+        None => Err(fault),
+        Some(span) => {
+            print_failure(&fault, span, sources);
+            Ok(Exit::of(&fault))
+        }
+    }
+}
+
 /// Prints a fault of a stage, its call underlined in the recipe as a diagnostic would.
-pub fn print_failure(fault: &Fault, span: Span, sources: &SourceSet) {
+fn print_failure(fault: &Fault, span: Span, sources: &SourceSet) {
     let file = fault.path.as_ref().map(|path| format!("file: {}", path.display()));
     let help = fault.help.as_ref().map(|help| format!("help: {help}"));
     let bug = (fault.kind == FaultKind::Internal).then(|| BUG.to_owned());

@@ -91,7 +91,11 @@ fn the_plan_is_json_where_a_program_reads_it() {
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let sparsity = plan["params"].as_array().unwrap().iter().find(|param| param["name"] == "sparsity").unwrap();
     assert_eq!(sparsity["origin"], "set");
-    assert!(plan["steps"].as_array().unwrap().len() >= 6);
+    let steps = plan["steps"].as_array().unwrap();
+    assert!(steps.len() >= 6);
+    assert!(steps.iter().all(|step| step["foreseen"]["why"].is_string() && step["foreseen"]["cached"].is_boolean()));
+    let parameters = |step: &serde_json::Value| step["foreseen"]["model"]["parameters"].as_u64();
+    assert!(parameters(&steps[0]).unwrap() > 1_000_000);
 }
 
 #[test]
@@ -108,6 +112,7 @@ fn a_selector_is_resolved_to_layers() {
     let layers = layers.as_array().unwrap();
     assert_eq!(layers.len(), 6);
     assert!(layers.iter().all(|layer| layer["path"].as_str().unwrap().starts_with("model.encoder.layers.0.")));
+    assert!(layers.iter().all(|layer| layer["sparsity"] == 0.0), "a dense model");
     let output = sparsec(&["ls", "recipes/whisper.sq", "linear in encodr"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("`encoder`"), "{}", text(&output.stderr));

@@ -2,15 +2,17 @@
 
 use sparsec_compiler::{Facts, Module, StepId, Value};
 use sparsec_runtime::facts::FileFacts;
-use sparsec_runtime::report::text::count;
-use sparsec_runtime::{Fault, Result};
+use sparsec_runtime::report::text::{count, percent};
+use sparsec_runtime::shelf::Item;
+use sparsec_runtime::stage::Load;
+use sparsec_runtime::{Checkpoint, Fault, Result};
 use std::collections::BTreeSet;
 
 use super::recipe::{self, Recipe};
 use crate::exit::Exit;
 use crate::terminal;
 
-/// List the layers of the first model of a recipe, with shapes and parameters
+/// List the layers of the first model of a recipe, with shapes, parameters and the share of zeros they have now
 ///
 /// A selector means what it would mean in a `prune` at the end of the recipe: it may use the recipe's bindings.
 #[derive(clap::Args)]
@@ -29,7 +31,11 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let compilation = arguments.recipe.compile_or_report()?;
-    let (id, modules) = first_model(&compilation.graph, &FileFacts::new(arguments.recipe.files()))?;
+    let files = arguments.recipe.files();
+    let (id, mut modules) = first_model(&compilation.graph, &FileFacts::new(files.clone()))?;
+    if let Some(call) = compilation.graph.call(id).filter(|call| call.word == Load::NAME) {
+        count_zeros(&mut modules, &Checkpoint::read(&files.find(&Load::from_call(call)?.checkpoint.0)?)?)?;
+    }
     let selected = match &arguments.selector {
         None => modules,
         Some(selector) => {
@@ -43,10 +49,11 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         super::print_json(&selected)?;
         return Ok(Exit::Done);
     }
-    let mut table = terminal::table(&["layer", "kind", "role", "shape", "parameters"]);
+    let mut table = terminal::table(&["layer", "kind", "role", "shape", "parameters", "zeros"]);
     for module in &selected {
         let shape = module.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
-        table.add_row([&module.path, &module.kind, &module.role, &shape, &count(module.parameters as usize)]);
+        let zeros = module.sparsity.map_or_else(String::new, percent);
+        table.add_row([&module.path, &module.kind, &module.role, &shape, &count(module.parameters as usize), &zeros]);
     }
     outln!("{table}");
     let parameters: u64 = selected.iter().map(|module| module.parameters).sum();
@@ -68,6 +75,14 @@ fn first_model(graph: &sparsec_compiler::StageGraph, facts: &FileFacts) -> Resul
         }
     }
     Err(Fault::input("this recipe loads no model").at(".").help("`ls` lists the layers of a `load` or `initialize`"))
+}
+
+/// Fills in the share of zeros that each weight of `checkpoint` has now.
+fn count_zeros(modules: &mut [Module], checkpoint: &Checkpoint) -> Result<()> {
+    for module in modules {
+        module.sparsity = checkpoint.sparsity(&module.path)?;
+    }
+    Ok(())
 }
 
 /// The paths that `selector` selects in the model `binding`.

@@ -1,7 +1,7 @@
 //! `sparsec run`: plan, then execute exactly that plan.
 
+use sparsec_runtime::Result;
 use sparsec_runtime::run::{self, Failure, Options, Outcome};
-use sparsec_runtime::{FaultKind, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,11 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     };
     let outcome = match run::execute(&compilation.plan, &options, &mut Progress::new()) {
         Ok(outcome) => outcome,
-        Err(Failure { fault, span: Some(span) }) if fault.kind != FaultKind::Interrupted => {
-            terminal::print_failure(&fault, span, &compilation.sources);
-            return Ok(Exit::of(&fault));
-        }
-        Err(failure) => return Err(failure.fault),
+        Err(Failure { fault, span }) => return terminal::end(fault, span, &compilation.sources),
     };
     if arguments.json {
         super::print_json(&outcome.report)?;

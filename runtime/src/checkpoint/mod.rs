@@ -141,6 +141,20 @@ impl Checkpoint {
         Ok(hasher.finalize())
     }
 
+    /// The share of zeros in the weight of the module at `path`, 0 to 1; none where it has no weight of its own.
+    ///
+    /// # Errors
+    /// When a parameter is not FP32.
+    pub fn sparsity(&self, path: &str) -> Result<Option<f64>> {
+        let share = |zeros: usize, weights: usize| Some(zeros as f64 / weights.max(1) as f64);
+        if let Some(weight) = self.quantized.get(path) {
+            return Ok(share(weight.values.iter().filter(|value| **value == 0).count(), weight.values.len()));
+        }
+        let Some(tensor) = self.tensors.get(&crate::weight::name(path)) else { return Ok(None) };
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        Ok(share(values.iter().filter(|value| **value == 0.0).count(), values.len()))
+    }
+
     /// The companion file `name` as JSON.
     ///
     /// # Errors

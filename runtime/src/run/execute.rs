@@ -18,21 +18,21 @@ use crate::dataset::{Dataset, Rows};
 use crate::engine::{self, Engine};
 use crate::export::{self, Provenance};
 use crate::facts::{self, Files};
-use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Normalization, Scores};
+use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Metric, Normalization, Scores};
 use crate::report::{Bar, Environment, ExportRecord, ModelRecord, Param, Report, Score, StageRecord, Verdict, miscompilation};
 use crate::shelf::{DataRef, Defaulted, ModelRef};
-use crate::stage::{self, Inputs, Output, STAGES, StageRow, Work};
+use crate::stage::{self, Inputs, Output, StageRow, Work};
 use crate::{Checkpoint, Fault, Result, disk, folder};
 
 /// A plan while it is executed.
 pub(super) struct Run<'a> {
-    plan: &'a Plan,
+    pub(super) plan: &'a Plan,
     options: &'a Options<'a>,
-    state: State,
+    pub(super) state: State,
     /// The key of every step done.
     keys: Vec<Hash>,
     /// What every step done yielded; a model that an earlier run made is read when it is asked for.
-    outputs: RefCell<Vec<Option<Output>>>,
+    pub(super) outputs: RefCell<Vec<Option<Output>>>,
     records: Vec<StageRecord>,
     /// The verdict of each `require`, with its step.
     verdicts: Vec<(StepId, Verdict)>,
@@ -54,10 +54,15 @@ impl<'a> Run<'a> {
     pub(super) fn new(plan: &'a Plan, options: &'a Options<'a>) -> Result<Self> {
         let state = State::open(&options.directory)?;
         let known = state.tuning();
+        let tuning = if known.exists() && options.tuning.is_none() { engine::read_tuning(&known)? } else { Tuning::default() };
+        Self::with(plan, options, state, tuning)
+    }
+
+    /// A run that has done nothing yet; `tuning` holds unless the options give another.
+    pub(super) fn with(plan: &'a Plan, options: &'a Options<'a>, state: State, tuning: Tuning) -> Result<Self> {
         let (tuning, pinned) = match &options.tuning {
             Some(path) => (engine::read_tuning(path)?, Some(disk::content_hash(path)?)),
-            None if known.exists() => (engine::read_tuning(&known)?, None),
-            None => (Tuning::default(), None),
+            None => (tuning, None),
         };
         Ok(Self {
             plan,
@@ -97,10 +102,7 @@ impl<'a> Run<'a> {
     }
 
     fn step(&mut self, step: &Step, events: &mut dyn Events) -> Result<()> {
-        let above = self.keys_above(step);
-        let key = keys::key(step, &above);
-        self.keys.push(key);
-        self.outputs.borrow_mut().push(None);
+        let key = self.enter(step);
         let word = step.call().map_or("require", |call| call.word.as_str());
         events.event(Event::Stage { index: step.id.index(), name: &step.name, word });
         let began = Instant::now();
@@ -116,15 +118,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The keys of the steps whose values `step` uses; bars only delay it.
-    fn keys_above(&self, step: &Step) -> Vec<Hash> {
+    /// Comes to `step`, which is then to be done; its key.
+    pub(super) fn enter(&mut self, step: &Step) -> Hash {
+        // The steps whose values it uses; bars only delay it.
         let used = |id: &&StepId| self.plan.step(**id).is_some_and(|step| step.requirement().is_none());
-        step.after.iter().filter(used).filter_map(|id| self.keys.get(id.index()).copied()).collect()
+        let above = step.after.iter().filter(used).filter_map(|id| self.keys.get(id.index()).copied()).collect::<Vec<_>>();
+        let key = keys::key(step, &above);
+        self.keys.push(key);
+        self.outputs.borrow_mut().push(None);
+        key
     }
 
-    fn stage(&mut self, step: &Step, call: &Call, key: Hash, events: &mut dyn Events) -> Result<StageRecord> {
-        let row = STAGES.iter().find(|row| row.name == call.word);
-        let row = row.ok_or_else(|| Fault::internal(format!("no stage is called `{}`", call.word)))?;
+    pub(super) fn stage(&mut self, step: &Step, call: &Call, key: Hash, events: &mut dyn Events) -> Result<StageRecord> {
+        let row = StageRow::of(call)?;
         if row.yields_artifact() {
             return self.export(step, call, row, key, events);
         }
@@ -256,13 +262,20 @@ impl<'a> Run<'a> {
         if written.is_empty() { requirement.to_string() } else { written }
     }
 
+    /// The rows that `metric` scores a model on, and the file of what it says to them.
+    pub(super) fn scored_on(&self, metric: &dyn Metric) -> Result<(Rows, PathBuf)> {
+        let (ModelRef(model), DataRef(data)) = (metric.model(), metric.data());
+        let rows = self.data(data.step, data.field.as_deref())?;
+        let part = keys::part(&self.keys[data.step.index()], data.field.as_deref().unwrap_or_default());
+        let key = keys::hash([&self.keys[model.step.index()], &part].into_iter().chain(&self.pinned));
+        Ok((rows, self.state.score(&key)))
+    }
+
     /// Scores a model on rows, and whether what it says was known before.
     fn score(&mut self, call: &Call, bootstrap: &Bootstrap, events: &mut dyn Events) -> Result<(Scores, bool)> {
         let metric = METRICS.make(call)?;
         let (ModelRef(model), DataRef(data)) = (metric.model(), metric.data());
-        let rows = self.data(data.step, data.field.as_deref())?;
-        let part = keys::part(&self.keys[data.step.index()], data.field.as_deref().unwrap_or_default());
-        let path = self.state.score(&keys::hash([&self.keys[model.step.index()], &part].into_iter().chain(&self.pinned)));
+        let (rows, path) = self.scored_on(&*metric)?;
         if self.options.fresh && self.said.insert(path.clone()) && path.exists() {
             std::fs::remove_file(&path).map_err(|error| Fault::writing(&path, &error))?;
         }
@@ -462,14 +475,14 @@ impl Inputs for Run<'_> {
 }
 
 /// The folder that `call` writes for others.
-fn written(call: &Call) -> Option<&str> {
+pub(super) fn written(call: &Call) -> Option<&str> {
     call.arguments.iter().find_map(|argument| argument.value.as_output_path())
 }
 
 /// What was exported, to see whether it is still there.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Receipt {
-    content: String,
+pub(super) struct Receipt {
+    pub(super) content: String,
     bytes: u64,
 }
 

@@ -48,6 +48,12 @@ pub(super) fn read(folder: &Path) -> Result<Option<StageRecord>> {
     }
 }
 
+/// The records of all stages that are kept in folders of `stages`; what is damaged is left out.
+pub(super) fn all(stages: &Path) -> impl Iterator<Item = StageRecord> {
+    let folders = std::fs::read_dir(stages).into_iter().flatten().flatten();
+    folders.filter_map(|folder| read(&folder.path()).ok().flatten())
+}
+
 /// Bytes of every file in `folder`, by name.
 fn sizes(folder: &Path) -> Result<BTreeMap<String, u64>> {
     let named = |(path, bytes): (std::path::PathBuf, u64)| {

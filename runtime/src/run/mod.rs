@@ -7,6 +7,7 @@
 mod events;
 mod execute;
 mod finished;
+mod foresee;
 mod keys;
 mod models;
 mod scores;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use sparsec_compiler::{Plan, SourceSet, Span};
 
 pub use events::{Event, Events, Silent};
+pub use foresee::{Foreseen, foresee};
 pub use scores::transcripts;
 pub use snapshot::Snapshot;
 pub use state::State;

@@ -26,11 +26,11 @@ const NAME: &str = ".sparsec";
 /// The name of the file of measured kernel times.
 const TUNING: &str = "tuning.json";
 
-/// The state folder of a working directory, locked by this process.
+/// The state folder of a working directory.
 pub struct State {
     root: PathBuf,
-    /// Unlocks when it is dropped, or when the process ends in whatever way.
-    _lock: File,
+    /// Unlocks when it is dropped, or when the process ends in whatever way; none for who only looks.
+    _lock: Option<File>,
 }
 
 impl State {
@@ -51,7 +51,12 @@ impl State {
         }
         sign(&mut lock).map_err(|error| Fault::writing(&path, &error))?;
         sweep(&root).map_err(|error| Fault::writing(&root, &error))?;
-        Ok(Self { root, _lock: lock })
+        Ok(Self { root, _lock: Some(lock) })
+    }
+
+    /// The state of the working directory `directory` as it lies there, for reading alone; nothing is made or locked.
+    pub fn look(directory: &Path) -> Self {
+        Self { root: directory.join(NAME), _lock: None }
     }
 
     /// The folder itself.
@@ -59,9 +64,14 @@ impl State {
         &self.root
     }
 
+    /// The folder of all finished stages.
+    pub fn stages(&self) -> PathBuf {
+        self.root.join("stages")
+    }
+
     /// The folder of a finished stage.
     pub fn stage(&self, key: &blake3::Hash) -> PathBuf {
-        self.root.join("stages").join(key.to_hex().as_str())
+        self.stages().join(key.to_hex().as_str())
     }
 
     /// The file from which an unfinished stage goes on.

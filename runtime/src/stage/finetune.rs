@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sparsec_compiler::{Duration, Kind, Value, Word};
 
-use super::{Output, Stage, Work, word_of};
+use super::{Inputs, Outline, Output, Stage, Work, word_of};
 use crate::augmentation::Augmentations;
 use crate::optimizer::Optimizer;
 use crate::pruner::Pruner;
@@ -142,6 +142,15 @@ impl Stage for Finetune {
             work.layer(&after, path, [mask.rows(), mask.cols()], None);
         }
         Ok(Output::Model(after))
+    }
+
+    fn outline(&self, inputs: &dyn Inputs, outline: &mut Outline) -> Result<()> {
+        let rows = inputs.data(self.data.0.step, self.data.0.field.as_deref())?;
+        let settings = self.settings(crate::dataset::Dataset::len(&rows) as u64)?;
+        if let Some(pruning) = &settings.pruning {
+            outline.prune(&pruning.layers, pruning.sparsity.0.over(settings.length).end());
+        }
+        Ok(())
     }
 }
 

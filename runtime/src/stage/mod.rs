@@ -8,6 +8,7 @@ mod export;
 mod finetune;
 mod initialize;
 mod load;
+mod outline;
 mod prune;
 mod quantize;
 mod take;
@@ -23,6 +24,7 @@ pub use export::Export;
 pub use finetune::{Finetune, Gradual, PLANS, PruningPlan};
 pub use initialize::Initialize;
 pub use load::Load;
+pub use outline::{Outline, Size};
 pub use prune::Prune;
 pub use quantize::Quantize;
 pub use take::Take;
@@ -48,6 +50,14 @@ pub trait Stage: Item {
     /// # Errors
     /// What it reads is wrong, what it promised is not so, the disk, or an interruption.
     fn run(&self, work: &mut Work<'_>) -> Result<Output>;
+
+    /// What it will do to the size of its model; nothing unless it says so.
+    ///
+    /// # Errors
+    /// Data above that cannot be read.
+    fn outline(&self, _: &dyn Inputs, _: &mut Outline) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a stage yields.
@@ -71,6 +81,8 @@ pub struct StageRow {
     pub kept: bool,
     /// Reads a call and does what it says.
     pub run: fn(&Call, &mut Work<'_>) -> Result<Output>,
+    /// Reads a call and says what it will do to the size of its model.
+    pub outline: fn(&Call, &dyn Inputs, &mut Outline) -> Result<()>,
 }
 
 /// Every stage.
@@ -86,6 +98,15 @@ pub static STAGES: [StageRow; 8] = [
 ];
 
 impl StageRow {
+    /// The stage that `call` calls.
+    ///
+    /// # Errors
+    /// An internal fault where there is none.
+    pub fn of(call: &Call) -> Result<&'static Self> {
+        let row = STAGES.iter().find(|row| row.name == call.word);
+        row.ok_or_else(|| Fault::internal(format!("no stage is called `{}`", call.word)))
+    }
+
     /// Whether it writes files for others.
     pub fn yields_artifact(&self) -> bool {
         (self.word)().kind == Kind::Artifact
@@ -93,7 +114,13 @@ impl StageRow {
 }
 
 const fn row<S: Stage>() -> StageRow {
-    StageRow { name: S::NAME, word: S::word, kept: S::KEPT, run: |call, work| S::from_call(call)?.run(work) }
+    StageRow {
+        name: S::NAME,
+        word: S::word,
+        kept: S::KEPT,
+        run: |call, work| S::from_call(call)?.run(work),
+        outline: |call, inputs, outline| S::from_call(call)?.outline(inputs, outline),
+    }
 }
 
 /// `staged`: not a stage itself but a chain of calls of a `def`, which the compiler writes out.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sparsec_compiler::{Kind, Word};
 
-use super::{Output, Stage, Work, word_of};
+use super::{Inputs, Outline, Output, Stage, Work, word_of};
 use crate::pruner::{Calibration, Pattern, PrunedLayer, Pruner, Request, RowCalibration, Scope};
 use crate::run::Snapshot;
 use crate::shelf::{DataRef, Layers, ModelRef, Ratio};
@@ -110,6 +110,11 @@ impl Stage for Prune {
             work.layer(&checkpoint, path, shape, finished.get(path).and_then(|layer| layer.relative_error));
         }
         Ok(Output::Model(checkpoint))
+    }
+
+    fn outline(&self, _: &dyn Inputs, outline: &mut Outline) -> Result<()> {
+        outline.prune(&self.layers.0, self.sparsity.0);
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sparsec_compiler::{Kind, Word};
 
-use super::{Output, Stage, Work, word_of};
+use super::{Inputs, Outline, Output, Stage, Work, word_of};
 use crate::quantizer::{Quantizer, Scheme};
 use crate::shelf::{Layers, ModelRef};
 use crate::weight::Weight;
@@ -54,6 +54,11 @@ impl Stage for Quantize {
             work.layer(&checkpoint, path, [dense.out, dense.inputs], Some(error));
         }
         Ok(Output::Model(checkpoint))
+    }
+
+    fn outline(&self, _: &dyn Inputs, outline: &mut Outline) -> Result<()> {
+        outline.quantize(&self.layers.0);
+        Ok(())
     }
 }
 

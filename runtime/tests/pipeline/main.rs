@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sparsec_compiler::{Color, Compilation, SourceSet, compile};
 use sparsec_runtime::facts::{FileFacts, Files};
 use sparsec_runtime::report::Bar;
-use sparsec_runtime::run::{Event, Events, Failure, Options, Outcome, SAVE_EVERY, Silent, execute};
+use sparsec_runtime::run::{Event, Events, Failure, Foreseen, Options, Outcome, SAVE_EVERY, Silent, execute, foresee};
 use sparsec_runtime::vocabulary::vocabulary;
 use sparsec_runtime::{Checkpoint, FaultKind};
 
@@ -280,6 +280,47 @@ fn what_is_damaged_is_made_again_and_that_is_said() {
     fs::remove_file(stages[0].join("record.json")).unwrap();
     assert!(!place.run(&text, |_| {}, &mut Silent).unwrap().nothing_to_do);
     assert!(place.run(&text, |_| {}, &mut Silent).unwrap().nothing_to_do);
+}
+
+/// Bytes of the numbers in a safetensors file.
+fn bytes_of_tensors(path: &Path) -> u64 {
+    let bytes = fs::read(path).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    bytes.len() as u64 - 8 - header
+}
+
+#[test]
+fn a_plan_says_what_is_finished_why_and_how_large_it_becomes() {
+    let place = Place::new();
+    let look = |text: &str| -> BTreeMap<String, Foreseen> {
+        let compilation = place.compile(text);
+        let flag = AtomicBool::new(false);
+        let foreseen = foresee(&compilation.plan, &place.options(&compilation, &flag)).unwrap();
+        assert_eq!(foreseen.len(), compilation.plan.steps.len());
+        compilation.plan.steps.iter().map(|step| step.call().map_or("bar", |call| &call.word).to_owned()).zip(foreseen).collect()
+    };
+    let text = recipe("sparsegpt", "75%", "900");
+    let before = look(&text);
+    assert!(!place.path().join("work").exists(), "looking makes nothing");
+    assert!(before["prune"].why.contains("never finished") && before["finetune"].why.contains("`pruned` above it"));
+    assert!(before.values().all(|step| !step.cached), "{before:?}");
+
+    place.run(&text, |_| {}, &mut Silent).unwrap();
+    let after = look(&text);
+    for step in ["prune", "finetune", "quantize", "bar", "export"] {
+        assert!(after[step].cached, "{step}: {}", after[step].why);
+    }
+    assert!(after["load"].why.contains("every run") && !after["load"].cached);
+    let files = ["model.safetensors", "sparsec.masks.safetensors"].map(|file| bytes_of_tensors(&place.artifact().join(file)));
+    let (dense, small) = (before["load"].model.unwrap(), before["export"].model.unwrap());
+    assert_eq!(small.bytes, files.iter().sum::<u64>(), "bytes are known before anything runs");
+    assert_eq!(dense.bytes, bytes_of_tensors(&place.path().join("model/model.safetensors")));
+    assert!(dense.parameters == small.parameters && small.kept < dense.kept);
+
+    let changed = look(&recipe("sparsegpt", "60%", "900"));
+    assert!(changed["prune"].why.contains("other arguments") && changed["finetune"].why.contains("`pruned`"));
+    fs::remove_file(place.artifact().join("config.json")).unwrap();
+    assert!(look(&text)["export"].why.contains("changed or removed"));
 }
 
 #[test]
