@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::chart;
 use super::{Bar, Curve, ExportRecord, KernelRecord, LayerRecord, ModelRecord, Report, Score, StageRecord, Timing, Verdict};
 use crate::Result;
-use crate::report::text::{bytes, count, percent, rate};
+use crate::report::text::{bytes, count, percent, rate, seconds};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -28,15 +28,15 @@ impl Report {
                     main {
                         h1 { (self.recipe) }
                         p.machine {
-                            (self.environment.cpu) ", " (self.environment.threads) " threads, " (self.environment.tier) ", sparsec "
+                            (self.environment.cpu) ", " (counted(self.environment.threads, "thread")) ", " (self.environment.tier) ", sparsec "
                             (self.environment.version) " (" (self.environment.build) ")"
                         }
                         (verdicts(&self.requires))
                         (models(&self.models))
-                        @for note in &self.notes { p.note { (note) } }
-                        @for stage in &self.stages { (stage_section(stage)?) }
-                        @for model in self.models.iter().filter(|model| !model.kernels.is_empty()) { (kernels(model)) }
+                        @for note in &self.notes { p.note { (prose(note)) } }
                         (exports(&self.exports))
+                        @for stage in &self.stages { (stage_section(stage, self.is_first_pruned(stage))?) }
+                        @for model in self.models.iter().filter(|model| !model.kernels.is_empty()) { (kernels(model)) }
                         (params(self))
                     }
                 }
@@ -44,6 +44,21 @@ impl Report {
         };
         Ok(page.into_string())
     }
+
+    /// Whether `stage` is the first that says what became of layers; those that come later say much the same.
+    fn is_first_pruned(&self, stage: &StageRecord) -> bool {
+        self.stages.iter().find(|stage| !stage.layers.is_empty()).is_some_and(|first| first.name == stage.name)
+    }
+}
+
+/// So many of something, `1 thread` or `2 threads`.
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A sentence whose parts between backticks are code.
+fn prose(text: &str) -> Markup {
+    html! { @for (index, part) in text.split('`').enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
 }
 
 fn verdicts(verdicts: &[Verdict]) -> Markup {
@@ -82,9 +97,11 @@ fn models(models: &[ModelRecord]) -> Markup {
             thead { tr { th {} @for model in models { th scope="col" { (model.name) } } } }
             tbody {
                 @for (metric, data) in &measured {
+                    @let scores: Vec<Option<&Score>> = models.iter().map(|model| model.score(metric, data)).collect();
+                    @let most = scores.iter().flatten().map(|score| score.high).fold(f64::MIN_POSITIVE, f64::max);
                     tr {
                         th scope="row" { (metric) " on " (data) }
-                        @for model in models { td { @match model.score(metric, data) { Some(score) => { (interval(score)) } None => { "not scored" } } } }
+                        @for score in &scores { td { @match score { Some(score) => { (interval(score, most)) } None => { "not scored" } } } }
                     }
                 }
                 (row("parameters", &|model| count(model.parameters)))
@@ -102,9 +119,9 @@ fn timing(timing: Timing, unit: &str) -> String {
     format!("{} {unit} ({} … {})", rate(timing.median), rate(timing.min), rate(timing.max))
 }
 
-/// A score, its interval, and the interval drawn on a scale from zero to twice the value.
-fn interval(score: &Score) -> Markup {
-    let scale = |value: f64| (50.0 * value / score.value.max(f64::MIN_POSITIVE)).clamp(0.0, 100.0);
+/// A score, its interval, and the interval drawn on a scale from zero to `most`, which all models share.
+fn interval(score: &Score, most: f64) -> Markup {
+    let scale = |value: f64| (100.0 * value / most).clamp(0.0, 100.0);
     html! {
         (percent(score.value)) " (" (percent(score.low)) " … " (percent(score.high)) ")"
         span.interval title="95 % bootstrap interval" {
@@ -113,7 +130,7 @@ fn interval(score: &Score) -> Markup {
     }
 }
 
-fn stage_section(stage: &StageRecord) -> Result<Markup> {
+fn stage_section(stage: &StageRecord, opens_layers: bool) -> Result<Markup> {
     let losses =
         stage.losses.iter().any(|curve| curve.points.len() > 1).then(|| chart::lines(&stage.losses, "loss")).transpose()?;
     let mut schedules = Vec::new();
@@ -123,11 +140,11 @@ fn stage_section(stage: &StageRecord) -> Result<Markup> {
     Ok(html! {
         @if losses.is_some() || !schedules.is_empty() || !stage.layers.is_empty() || !stage.notes.is_empty() {
             h2 { (stage.name) " " span.word { (stage.word) } }
-            p.machine { (format!("{:.1} s", stage.seconds)) @if stage.reused { ", result of an earlier run" } }
-            @for note in &stage.notes { p.note { (note) } }
+            p.machine { (seconds(stage.seconds)) @if stage.reused { ", result of an earlier run" } }
+            @for note in &stage.notes { p.note { (prose(note)) } }
             @if let Some(svg) = losses { figure { (PreEscaped(svg)) } }
             @for svg in schedules { figure { (PreEscaped(svg)) } }
-            @if !stage.layers.is_empty() { (layers(&stage.layers)) }
+            @if !stage.layers.is_empty() { (layers(&stage.layers, opens_layers)) }
         }
     })
 }
@@ -137,10 +154,13 @@ fn changes(curve: &Curve) -> bool {
     curve.points.windows(2).any(|pair| pair[0].1 != pair[1].1)
 }
 
-fn layers(layers: &[LayerRecord]) -> Markup {
+fn layers(layers: &[LayerRecord], open: bool) -> Markup {
+    let sparsities = || layers.iter().map(|layer| layer.sparsity);
+    let (least, most) = (sparsities().fold(1.0, f64::min), sparsities().fold(0.0, f64::max));
+    let removed = if least < most { format!("{} to {}", percent(least), percent(most)) } else { percent(most) };
     html! {
-        details open[layers.len() <= 24] {
-            summary { (layers.len()) " layers" }
+        details open[open] {
+            summary { (counted(layers.len(), "layer")) ", " (removed) " of the weights removed" }
             table.layers {
                 thead { tr { th { "layer" } th { "shape" } th { "sparsity" } th { "relative error" } } }
                 tbody {
@@ -162,7 +182,7 @@ fn kernels(model: &ModelRecord) -> Markup {
     html! {
         h2 { "Kernels of " (model.name) }
         details {
-            summary { (model.kernels.len()) " timed products" }
+            summary { (counted(model.kernels.len(), "timed product")) }
             table.layers {
                 thead { tr { th { "layer" } th { "tokens" } th { "kernel" } th { "times, µs" } th { "why" } } }
                 tbody { @for kernel in &model.kernels { (kernel_row(kernel)) } }
@@ -189,7 +209,7 @@ fn exports(exports: &[ExportRecord]) -> Markup {
         @for export in exports {
             @match &export.held_back {
                 None => p.note { "Wrote " code { (export.to) } " (" (bytes(export.bytes)) "), read back and compared." },
-                Some(reason) => p.note { "Held back " code { (export.to) } ": " (reason) },
+                Some(reason) => p.note { "Held back " code { (export.to) } ": " (prose(reason)) },
             }
         }
     }

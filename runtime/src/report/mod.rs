@@ -5,6 +5,8 @@
 
 mod chart;
 mod html;
+#[cfg(test)]
+mod tests;
 pub mod text;
 
 use serde::{Deserialize, Serialize};
