@@ -1,7 +1,7 @@
 //! What a person reads on the terminal: faults on stderr, the report of a run on stdout.
 
 use comfy_table::{CellAlignment, Table, presets};
-use sparsec_compiler::{Color, SourceSet, Span, render_failure};
+use sparsec_compiler::{Color, Severity, SourceSet, Span, render_failure};
 use sparsec_runtime::report::text::{bytes, count, percent, rate, seconds};
 use sparsec_runtime::report::{Bar, ModelRecord, Report, Timing};
 use sparsec_runtime::{Fault, FaultKind, Result};
@@ -74,15 +74,11 @@ pub fn print_fault(fault: &Fault) {
 /// What is said below an internal fault.
 const BUG: &str = "this is a bug in sparsec, not in your recipe; please report it with the command that you ran";
 
-/// Ends a run by `fault`, which is printed with its call underlined in the recipe; an interruption blames no call.
+/// Ends a run by `fault`, which is printed with its call underlined in the recipe.
 pub fn end(fault: Fault, span: Option<Span>, sources: &SourceSet) -> Result<Exit> {
-    match span.filter(|_| fault.kind != FaultKind::Interrupted) {
-        None => Err(fault),
-        Some(span) => {
-            print_failure(&fault, span, sources);
-            Ok(Exit::of(&fault))
-        }
-    }
+    let Some(span) = span else { return Err(fault) };
+    print_failure(&fault, span, sources);
+    Ok(Exit::of(&fault))
 }
 
 /// Prints a fault of a stage, its call underlined in the recipe as a diagnostic would.
@@ -92,7 +88,8 @@ fn print_failure(fault: &Fault, span: Span, sources: &SourceSet) {
     let bug = (fault.kind == FaultKind::Internal).then(|| BUG.to_owned());
     let color = if colour() { Color::On } else { Color::Off };
     let notes = file.into_iter().chain(help).chain(bug).collect();
-    errln!("{}", render_failure(&fault.message, span, notes, sources, color).trim_end());
+    let severity = if fault.kind == FaultKind::Interrupted { Severity::Note } else { Severity::Error };
+    errln!("{}", render_failure(severity, &fault.message, span, notes, sources, color).trim_end());
 }
 
 /// A table in the house style; every column but the first is aligned to the right.

@@ -59,7 +59,7 @@ fn a_check_counts_what_it_found_and_goes_on_behind_what_it_cannot_read() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert!(found[0]["error"].as_str().unwrap().contains("cannot read"));
     let diagnostics = found[1]["diagnostics"].as_array().unwrap();
-    let unknown = diagnostics.iter().find(|diagnostic| diagnostic["code"] == "unknown-word").unwrap();
+    let unknown = diagnostics.iter().find(|diagnostic| diagnostic["code"] == "unknown-name").unwrap();
     let place = &unknown["primary"];
     assert_eq!((place["source"].as_str(), &place["line"], &place["column"]), (Some(path.as_str()), &3.into(), &5.into()));
 }

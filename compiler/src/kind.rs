@@ -71,7 +71,7 @@ pub enum Kind {
     Text,
     /// `true` or `false`.
     Flag,
-    /// A text that names a file or folder to read, relative to the recipe.
+    /// A text that names a file or folder to read, relative to the recipe; it never enters a fingerprint.
     InputPath,
     /// A text that names a file or folder to write; it never enters a fingerprint.
     OutputPath,

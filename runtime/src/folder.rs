@@ -29,7 +29,10 @@ pub(crate) fn rewrite(to: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     let beside = beside(to)?;
     let (new, old) = (beside.path().join("new"), beside.path().join("old"));
     fs::create_dir(&new).map_err(|error| Fault::writing(&new, &error))?;
-    fill(&new)?;
+    fill(&new).map_err(|fault| match fault.path.as_ref().and_then(|path| path.strip_prefix(&new).ok()) {
+        Some(file) => Fault { path: Some(to.join(file)), ..fault },
+        None => fault,
+    })?;
     share(&new, &beside.path().join("probe")).and_then(|()| sync(&new)).map_err(|error| Fault::writing(to, &error))?;
     if let Err(error) = swap(to, &new, &old) {
         if old.exists() {
@@ -158,7 +161,8 @@ mod tests {
         write_whole(&to, "mark", fill_with("one")).unwrap();
         write_whole(&to, "mark", fill_with("two")).unwrap();
         assert_eq!(fs::read_to_string(to.join("mark")).unwrap(), "two");
-        write_whole(&to, "mark", |_| Err(Fault::running("stopped"))).unwrap_err();
+        let fault = write_whole(&to, "mark", |folder| Err(Fault::running("stopped").at(folder.join("mark")))).unwrap_err();
+        assert_eq!(fault.path, Some(to.join("mark")), "not the name that it had in the making");
         assert_eq!(fs::read_to_string(to.join("mark")).unwrap(), "two");
         assert_eq!(fs::read_dir(root.path().join("out")).unwrap().count(), 1, "nothing is left beside it");
     }

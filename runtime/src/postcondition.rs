@@ -155,7 +155,6 @@ mod tests {
     use sparsec_kernels::Mask;
 
     use super::*;
-    use crate::checkpoint::QuantizedWeight;
     use crate::quantizer::{Quantizer, Rtn};
 
     const WEIGHTS: [f32; 8] = [1.0, 0.0, 3.0, 0.0, 0.0, 6.0, 0.0, 8.0];

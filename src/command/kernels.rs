@@ -28,7 +28,8 @@ impl Kernels {
                 engine::measured(if beside.exists() { engine::read_tuning(&beside)? } else { Tuning::default() })
             }
         };
-        let engine = checkpoint.compiled_telling(&options, &mut |done, total| super::tell(progress, done, total, "layers compiled"))?;
+        let engine =
+            checkpoint.compiled_telling(&options, &mut |done, total| super::tell(progress, done, total, "layers compiled"))?;
         if let Some(warning) = miscompilation(&engine.kernels) {
             errln!("warning: {warning}");
         }

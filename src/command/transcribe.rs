@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::kernels::Kernels;
 use super::speech::Speech;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::terminal;
 
 /// Transcribe sound files (wav, flac, mp3, ogg; any rate, any number of channels, any length)

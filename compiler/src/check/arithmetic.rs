@@ -234,6 +234,10 @@ pub(super) fn units_help(kind: &Kind) -> Option<String> {
 fn unit_help(typed: &Typed, wanted: &Kind) -> Option<String> {
     let Meaning::Quantity(Quantity { amount, unit }) = typed.meaning else { return units_help(wanted) };
     let (first, others) = Unit::of_kind(wanted).split_first()?;
+    if unit != Unit::One && !others.is_empty() {
+        // Three hours are not three epochs.
+        return units_help(wanted);
+    }
     let amount = match wanted {
         Kind::Ratio if unit == Unit::One && amount.abs() <= 1.0 => amount * 100.0,
         Kind::Integer => amount.round(),

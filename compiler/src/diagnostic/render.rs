@@ -32,15 +32,22 @@ pub fn render(diagnostics: &[Diagnostic], sources: &SourceSet, color: Color) -> 
     text
 }
 
-/// Renders what went wrong while the call at `span` was executed in the way of [`render`]: the call underlined, notes below.
-pub fn render_failure(message: &str, span: Span, notes: Vec<String>, sources: &SourceSet, color: Color) -> String {
-    let failure = codespan::Diagnostic::error()
+/// Renders what happened while the call at `span` was executed in the way of [`render`]: the call underlined, notes below.
+pub fn render_failure(
+    severity: Severity,
+    message: &str,
+    span: Span,
+    notes: Vec<String>,
+    sources: &SourceSet,
+    color: Color,
+) -> String {
+    let failure = codespan::Diagnostic::new(shown_severity(severity))
         .with_message(message)
         .with_label(codespan::Label::primary(span.source.index(), span.range()).with_message("while this was executed"))
         .with_notes(notes);
     let mut text = String::new();
     if emit(&mut text, &files(sources), &failure, color).is_err() {
-        text.push_str(&format!("{}: {message}\n\n", label(Severity::Error)));
+        text.push_str(&format!("{}: {message}\n\n", label(severity)));
     }
     text
 }
@@ -73,12 +80,15 @@ fn emit<'f>(
     }
 }
 
-fn shown(diagnostic: &Diagnostic) -> codespan::Diagnostic<usize> {
-    let severity = match diagnostic.severity {
+fn shown_severity(severity: Severity) -> codespan::Severity {
+    match severity {
         Severity::Error => codespan::Severity::Error,
         Severity::Warning => codespan::Severity::Warning,
         Severity::Note => codespan::Severity::Note,
-    };
+    }
+}
+
+fn shown(diagnostic: &Diagnostic) -> codespan::Diagnostic<usize> {
     let primary = codespan::Label::primary(diagnostic.primary.span.source.index(), diagnostic.primary.span.range())
         .with_message(&diagnostic.primary.message);
     let secondary = diagnostic
@@ -87,7 +97,7 @@ fn shown(diagnostic: &Diagnostic) -> codespan::Diagnostic<usize> {
         .map(|label| codespan::Label::secondary(label.span.source.index(), label.span.range()).with_message(&label.message));
     let mut notes = diagnostic.notes.clone();
     notes.extend(diagnostic.help.iter().map(|help| format!("help: {help}")));
-    codespan::Diagnostic::new(severity)
+    codespan::Diagnostic::new(shown_severity(diagnostic.severity))
         .with_code(diagnostic.code.as_str())
         .with_message(&diagnostic.message)
         .with_labels(std::iter::once(primary).chain(secondary).collect())

@@ -15,9 +15,6 @@ use crate::{Fault, FaultKind, Result};
 /// Rows that [`Rows::each`] computes at once: enough for all cores, few enough to be told of often.
 const TOGETHER: usize = 64;
 
-/// Files that are read between two words about progress.
-const HASHED_TOGETHER: usize = 256;
-
 /// Rows of one manifest, in an order. Clones and splits share the manifest and its decoded sound.
 ///
 /// *Invariant*: every index is below the number of entries, and there is at least one.
@@ -122,12 +119,7 @@ impl Rows {
     /// # Errors
     /// A file that cannot be read, and those of `told`.
     pub fn hash_files(&self, told: &mut dyn FnMut(usize, usize) -> Result<()>) -> Result<()> {
-        for start in (0..self.len()).step_by(HASHED_TOGETHER) {
-            let end = (start + HASHED_TOGETHER).min(self.len());
-            (start..end).into_par_iter().try_for_each(|index| self.hash(index).map(drop))?;
-            told(end, self.len())?;
-        }
-        Ok(())
+        self.each(|index| self.hash(index), |index, _| told(index + 1, self.len()))
     }
 
     fn hash(&self, index: usize) -> Result<blake3::Hash> {

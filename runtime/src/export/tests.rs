@@ -40,14 +40,14 @@ fn batch() -> Batch {
     Batch { inputs: Inputs::Features(features), decoder: Tokens::padded(&[vec![1, 5, 9]], 0), labels: vec![5, 9, 0] }
 }
 
-/// Loses a line of the configuration on the way, which no parameter shows.
+/// Changes a line of the configuration on the way, which no parameter shows.
 #[derive(Debug)]
 struct Forgetful;
 
 impl Exporter for Forgetful {
     fn fill(&self, checkpoint: &Checkpoint, folder: &Path) -> Result<()> {
         let mut changed = checkpoint.clone();
-        changed.config["scale_embedding"] = json!(true);
+        changed.config["encoder_attention_heads"] = json!(4);
         changed.write_into(folder)
     }
 

@@ -20,6 +20,8 @@ fn model(name: &str, sparsity: f64, wer: f64, milliseconds: f64) -> ModelRecord 
         kernel: "rowblock".into(),
         reason: "fastest".into(),
         micros,
+        refused: BTreeMap::new(),
+        miscompiled: Default::default(),
     };
     ModelRecord {
         name: name.to_owned(),

@@ -110,6 +110,10 @@ impl<'a> Run<'a> {
             Task::Require(requirement) => self.require(step, requirement, events)?,
             Task::Stage { call, .. } => self.stage(step, call, key, events)?,
         };
+        let yielded = self.outputs.borrow()[step.id.index()].clone();
+        if let Some(Output::Data(data)) = &yielded {
+            self.listen(step.id, data, events)?;
+        }
         if !record.reused {
             record.seconds = began.elapsed().as_secs_f64();
         }
@@ -158,7 +162,6 @@ impl<'a> Run<'a> {
             Output::Data(data) => {
                 data.whole.hash_files(&mut |done, total| self.tell(events, done, total, "files"))?;
                 self.keys[step.id.index()] = keys::with_content(&key, &data.content_hash()?);
-                self.listen(step.id, data, events)?;
             }
             Output::Artifact(_) => {}
         }

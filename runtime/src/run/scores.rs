@@ -36,5 +36,5 @@ pub fn transcripts(
 pub(super) fn read(path: &Path, rows: usize) -> Vec<String> {
     let texts: Vec<String> = super::read_json(path).unwrap_or_default();
     // Batches begin where they began before, for what else is in its batch may move a text's last bits.
-    if texts.len() == rows || (texts.len() < rows && texts.len() % BATCH == 0) { texts } else { Vec::new() }
+    if texts.len() == rows || (texts.len() < rows && texts.len().is_multiple_of(BATCH)) { texts } else { Vec::new() }
 }

@@ -33,13 +33,17 @@ impl Gradients {
     /// Every trained parameter has a gradient.
     ///
     /// # Errors
-    /// When one has none: an operation on the way to it has no backward pass, or the model does not use it.
+    /// When one has none: the loss does not depend on it, or an operation of ours on the way to it has no backward pass.
     pub(super) fn check_coverage(&self, student: &Student) -> Result<()> {
         let missing: Vec<&str> =
             student.variables.keys().filter(|name| !self.0.contains_key(*name)).map(String::as_str).collect();
         match missing.as_slice() {
             [] => Ok(()),
-            [first, ..] => Err(Fault::internal(format!("{} parameters got no gradient, among them `{first}`", missing.len()))),
+            [first, ..] => {
+                let message = format!("no gradient reached {} parameters, among them `{first}`", missing.len());
+                Err(Fault::input(message)
+                    .help("add a term to the loss that depends on what the model puts out, such as `0.5 * task`"))
+            }
         }
     }
 
@@ -94,7 +98,7 @@ mod tests {
         gradients.check_coverage(&student).unwrap();
         gradients.0.remove("model.decoder.layer_norm.bias");
         let fault = gradients.check_coverage(&student).unwrap_err();
-        assert_eq!(fault.message, "1 parameters got no gradient, among them `model.decoder.layer_norm.bias`");
+        assert_eq!(fault.message, "no gradient reached 1 parameters, among them `model.decoder.layer_norm.bias`");
     }
 
     #[test]

@@ -91,3 +91,12 @@ fn accumulated_passes_are_one_large_batch() {
         }
     }
 }
+
+#[test]
+fn a_saved_state_never_grows_old() {
+    let due =
+        |age, last_step, every| is_due(Duration::from_secs(age), Duration::from_secs(last_step), Duration::from_secs(every));
+    assert!(!due(89, 1, 90) && due(91, 1, 90) && due(11, 1, 10));
+    assert!(due(80, 40, 90), "after another step it would be two minutes old");
+    assert!(due(1, 300, 90), "steps so long are saved one by one");
+}

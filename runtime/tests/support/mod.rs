@@ -61,17 +61,21 @@ pub(crate) fn furnish(folder: &Path) {
     fs::write(folder.join("manifest.jsonl"), manifest).unwrap();
 }
 
-/// Half a second of a tone, 16 kHz, 16 bits, as a WAV file.
+/// Half a second of a tone at 16 kHz, as a WAV file; silence at 0 Hz.
 pub(crate) fn tone(hertz: f32) -> Vec<u8> {
-    let samples: Vec<i16> =
-        (0..8000).map(|at| ((at as f32 * hertz * std::f32::consts::TAU / 16000.0).sin() * 12000.0) as i16).collect();
+    let sample = |at| ((at as f32 * hertz * std::f32::consts::TAU / 16000.0).sin() * 12000.0) as i16;
+    wav(16000, &(0..8000).map(sample).collect::<Vec<_>>())
+}
+
+/// Samples of 16 bits as a WAV file.
+pub(crate) fn wav(rate: u32, samples: &[i16]) -> Vec<u8> {
     let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
     let mut file = b"RIFF".to_vec();
     file.extend((36 + data.len() as u32).to_le_bytes());
     file.extend(b"WAVEfmt ");
     file.extend(16u32.to_le_bytes());
     file.extend([1u16, 1].iter().flat_map(|value| value.to_le_bytes()));
-    file.extend([16000u32, 32000].iter().flat_map(|value| value.to_le_bytes()));
+    file.extend([rate, 2 * rate].iter().flat_map(|value| value.to_le_bytes()));
     file.extend([2u16, 16].iter().flat_map(|value| value.to_le_bytes()));
     file.extend(b"data");
     file.extend((data.len() as u32).to_le_bytes());

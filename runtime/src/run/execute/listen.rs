@@ -1,15 +1,14 @@
 //! What bars are measured on is listened to before anything is trained.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use sparsec_compiler::{Measured, Step, StepId};
 
 use super::Run;
 use crate::dataset::Dataset;
 use crate::metric::METRICS;
-use crate::run::{Event, Events};
-use crate::stage::{self, Data, Output};
+use crate::run::Events;
+use crate::stage::{Data, Output};
 use crate::{Result, disk, model};
 
 /// The sample rate of most models that hear.
@@ -35,13 +34,7 @@ impl Run<'_> {
                 continue;
             }
             let rate = self.sample_rate()?;
-            rows.each(
-                |index| rows.sound(index, rate),
-                |index, _| {
-                    events.event(Event::Progress { done: index as u64 + 1, total: rows.len() as u64, unit: "rows" });
-                    if self.options.interrupted.load(Ordering::Relaxed) { Err(stage::interruption()) } else { Ok(()) }
-                },
-            )?;
+            rows.each(|index| rows.sound(index, rate), |index, _| self.tell(events, index + 1, rows.len(), "rows heard"))?;
             disk::write_json(&heard, &rows.len())?;
         }
         Ok(())
