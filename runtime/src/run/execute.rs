@@ -374,6 +374,17 @@ impl<'a> Run<'a> {
             Some(rows) => models::time(&checkpoints, &engines, &mut records, rows, &mut told)?,
             None => notes.push("speed was not measured: no `require` names data to measure it on".to_owned()),
         }
+        for record in records.iter().filter(|_| self.pinned.is_some()) {
+            let unknown = record.kernels.iter().filter(|kernel| kernel.micros.is_empty()).count();
+            if unknown > 0 {
+                notes.push(format!(
+                    "{}: the tuning file does not know {unknown} of {} products, which run the kernels of a fixed rule; was it measured \
+                     with other threads or on another machine?",
+                    record.name,
+                    record.kernels.len()
+                ));
+            }
+        }
         let miscompiled =
             records.iter().filter_map(|record| Some(format!("{}: {}", record.name, miscompilation(&record.kernels)?)));
         for note in miscompiled {

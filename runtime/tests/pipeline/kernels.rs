@@ -32,6 +32,7 @@ fn the_same_seed_threads_and_tuning_file_give_the_same_bits() {
     pool.install(|| measured.run(&text, |_| {}, &mut Silent)).unwrap();
     let (tuning, times) = kept(&measured, "reports", "tuning.json").pop_first().unwrap();
     let tuning = measured.path().join("work/.sparsec/reports").join(tuning);
+    let mut notes = Vec::new();
     let [one, two] = [(); 2].map(|()| {
         let place = Place::new();
         let outcome = pool.install(|| place.run(&text, |options| options.tuning = Some(tuning.clone()), &mut Silent)).unwrap();
@@ -39,6 +40,7 @@ fn the_same_seed_threads_and_tuning_file_give_the_same_bits() {
         assert!(kernels.len() >= 8 && kernels.iter().all(|kernel| kernel.reason == "fastest in the tuning file"), "{kernels:?}");
         assert_eq!(kept(&place, "reports", "tuning.json").into_values().collect::<Vec<_>>(), std::slice::from_ref(&times));
         assert!(!place.path().join("work/.sparsec/tuning.json").exists(), "nothing was measured");
+        notes = outcome.report.notes;
         place
     });
     assert_eq!(one.artifact_bytes(), two.artifact_bytes());
@@ -46,6 +48,15 @@ fn the_same_seed_threads_and_tuning_file_give_the_same_bits() {
     assert_eq!(kept(&one, "scores", ".json"), kept(&two, "scores", ".json"));
     assert!(kept(&one, "stages", ".safetensors").len() >= 3);
     assert_eq!(kept(&one, "stages", ".safetensors"), kept(&two, "stages", ".safetensors"));
+
+    let note = "int8: the tuning file does not know ";
+    assert!(!notes.iter().any(|line| line.starts_with(note)), "{notes:?}");
+    let other_threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let outcome = other_threads.install(|| Place::new().run(&text, |options| options.tuning = Some(tuning.clone()), &mut Silent));
+    assert!(
+        outcome.unwrap().report.notes.iter().any(|line| line.starts_with(note)),
+        "times of two threads are not those of three"
+    );
 
     let again = pool.install(|| two.run(&text, |options| options.tuning = Some(tuning.clone()), &mut Silent)).unwrap();
     assert!(again.nothing_to_do);
