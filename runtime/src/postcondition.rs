@@ -155,6 +155,7 @@ mod tests {
     use sparsec_kernels::Mask;
 
     use super::*;
+    use crate::checkpoint::QuantizedWeight;
     use crate::quantizer::{Quantizer, Rtn};
 
     const WEIGHTS: [f32; 8] = [1.0, 0.0, 3.0, 0.0, 0.0, 6.0, 0.0, 8.0];
@@ -270,9 +271,7 @@ mod tests {
         assert!(all_finite(&checkpoint(broken)).unwrap_err().message.starts_with("`fc.weight` holds 2 values"));
         let mut overflowing = checkpoint(WEIGHTS);
         let weight = Rtn {}.quantize(&[1.0, 0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 0.5], 2, 4, None).unwrap();
-        overflowing
-            .quantized
-            .insert("fc".to_owned(), crate::checkpoint::QuantizedWeight { scales: [3e38, 1.0].into(), ..weight });
+        overflowing.quantized.insert("fc".to_owned(), QuantizedWeight { scales: [3e38, 1.0].into(), ..weight });
         assert!(all_finite(&overflowing).unwrap_err().message.starts_with("`fc` holds 2 values"));
     }
 }

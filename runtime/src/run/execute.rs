@@ -460,12 +460,12 @@ impl Inputs for Run<'_> {
 
     fn held_out(&self) -> Option<Rows> {
         let outputs = self.outputs.borrow();
-        let data = outputs.iter().rev().flatten().filter_map(|output| match output {
+        let mut data = outputs.iter().rev().flatten().filter_map(|output| match output {
             Output::Data(data) => Some(data),
             Output::Model(_) | Output::Artifact(_) => None,
         });
         let parts = data.clone().find_map(|data| data.parts.last().map(|(_, rows)| rows));
-        self.scored.as_ref().or(parts).or_else(|| data.last().map(|data| &data.whole)).cloned()
+        self.scored.as_ref().or(parts).or_else(|| data.next_back().map(|data| &data.whole)).cloned()
     }
 
     fn files(&self) -> &Files {

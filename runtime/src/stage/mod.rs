@@ -152,7 +152,8 @@ pub trait Inputs {
     /// When there is no such part.
     fn data(&self, step: StepId, field: Option<&str>) -> Result<Rows>;
 
-    /// Rows that no stage learned from, as far as one can tell: those that a bar scored, else the last part of a data set, else all of one.
+    /// Rows that no stage learned from, as far as one can tell: those that a bar scored, else the last part of a data set, else all
+    /// of one.
     fn held_out(&self) -> Option<Rows>;
 
     /// The files that the recipe may read.

@@ -19,6 +19,9 @@ const LAYER: &str = "model.encoder.layers.0.fc1";
 /// A layer without, `[32, 64]`.
 const OTHER: &str = "model.encoder.layers.0.fc2";
 
+/// What breaks a promise.
+type Spoil = fn(&mut Checkpoint);
+
 #[test]
 fn a_stage_is_called_like_its_file() {
     for stage in &STAGES {
@@ -190,7 +193,7 @@ fn what_took_long_to_prune_is_saved_at_once_with_all_that_was_found_out() {
 
 #[test]
 fn pruning_promises_sparsity_masks_and_finite_numbers() {
-    let prune = |sparsity: f64, spoil: fn(&mut Checkpoint)| Prune {
+    let prune = |sparsity: f64, spoil: Spoil| Prune {
         model: model_ref(),
         layers: Layers(vec![LAYER.to_owned()]),
         method: std::sync::Arc::new(Spoiled(spoil)),
@@ -198,7 +201,7 @@ fn pruning_promises_sparsity_masks_and_finite_numbers() {
         pattern: Pattern::Unstructured,
         sparsity: Ratio(sparsity),
     };
-    let cases: [(f64, fn(&mut Checkpoint), &str); 6] = [
+    let cases: [(f64, Spoil, &str); 6] = [
         (0.5, |checkpoint| *checkpoint = model(), "were to be removed"),
         (0.5, |checkpoint| checkpoint.masks.clear(), "was to be pruned and has no mask"),
         (0.5, |checkpoint| change(checkpoint, |values| values.fill(1.0)), "are not zero"),
@@ -223,7 +226,7 @@ fn kept(values: &mut [f32]) -> &mut f32 {
 }
 
 /// A scheme that does as it is told, and then something to the model.
-struct SpoiledScheme(fn(&mut Checkpoint));
+struct SpoiledScheme(Spoil);
 
 impl std::fmt::Debug for SpoiledScheme {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -247,13 +250,13 @@ impl Scheme for SpoiledScheme {
 
 #[test]
 fn quantizing_promises_masks_finite_scales_and_every_layer() {
-    let quantize = |spoil: fn(&mut Checkpoint)| Quantize {
+    let quantize = |spoil: Spoil| Quantize {
         model: model_ref(),
         layers: Layers(vec![LAYER.to_owned(), OTHER.to_owned()]),
         scheme: std::sync::Arc::new(SpoiledScheme(spoil)),
         method: std::sync::Arc::new(Rtn {}),
     };
-    let cases: [(fn(&mut Checkpoint), &str); 5] = [
+    let cases: [(Spoil, &str); 5] = [
         (|checkpoint| weight(checkpoint, LAYER).values = vec![1; 64 * 32].into(), "are not zero"),
         (|checkpoint| checkpoint.masks.clear(), "came back"),
         (|checkpoint| weight(checkpoint, OTHER).scales = vec![f32::INFINITY; 32].into(), "are not finite"),
@@ -280,13 +283,13 @@ fn training_promises_masks_finite_numbers_and_the_sparsity_of_its_schedule() {
         sparsity: Ratios(Schedule::constant(0.25)),
         every: 1,
     };
-    let trained = |spoil: fn(&mut Checkpoint)| {
+    let trained = |spoil: Spoil| {
         let mut after = model();
         change(&mut after, |values| *kept(values) += 1.0);
         spoil(&mut after);
         Finetune::check(&model(), &after, Some(&pruning), length)
     };
-    let cases: [(fn(&mut Checkpoint), &str); 4] = [
+    let cases: [(Spoil, &str); 4] = [
         (|checkpoint| checkpoint.masks.clear(), "came back"),
         (|checkpoint| change(checkpoint, |values| values.fill(1.0)), "are not zero"),
         (|checkpoint| change(checkpoint, |values| *kept(values) = f32::NAN), "values that are not finite"),
