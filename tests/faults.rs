@@ -158,7 +158,7 @@ fn a_killed_run_goes_on_to_the_same_bits() {
 
     let (interrupted, said) = stopped_twice("INT", Some(130));
     assert!(said.iter().all(|said| said.contains("stopping: saving the state") && said.contains("run the same command again")));
-    assert!(said.iter().all(|said| said.contains("failed in tiny.sq:")), "{said:?}");
+    assert!(said.iter().all(|said| said.contains("tiny.sq:")), "{said:?}");
     assert_eq!(interrupted.artifact_bytes(), straight.artifact_bytes());
 }
 
@@ -211,13 +211,9 @@ fn a_full_disk_is_named_and_loses_nothing() {
     };
     assert_said(&limited(0), 4, &["cannot write this: File too large", "--> work/.sparsec/lock", "free some space"]);
     let failed_in_pruning = limited(whole / 2);
-    assert_said(&failed_in_pruning, 4, &["failed in tiny.sq:6:", "cannot write this: File too large", "work/.sparsec/"]);
+    assert_said(&failed_in_pruning, 4, &["tiny.sq:6:", "cannot write this: File too large", "work/.sparsec/"]);
     let failed_in_training = limited(whole + whole / 2);
-    assert_said(
-        &failed_in_training,
-        4,
-        &["(prune)", "failed in tiny.sq:7:", "cannot write this: File too large", "work/.sparsec/work/"],
-    );
+    assert_said(&failed_in_training, 4, &["(prune)", "tiny.sq:7:", "cannot write this: File too large", "work/.sparsec/work/"]);
     assert!(!place.artifact().exists());
     assert_said(&place.run(), 0, &["(prune) reused"]);
     place.assert_tidy();
@@ -231,12 +227,12 @@ fn a_destination_that_cannot_be_written_is_named_before_the_work() {
     let untouched = || !work.join(".sparsec/stages").exists();
     fs::create_dir(&work).unwrap();
     fs::write(work.join("out"), "a file").unwrap();
-    assert_said(&place.run(), 4, &["failed in tiny.sq:14:", "cannot write this", "--> work/out"]);
+    assert_said(&place.run(), 4, &["tiny.sq:14:", "cannot write this", "file: work/out"]);
     assert!(untouched());
     fs::remove_file(work.join("out")).unwrap();
     fs::create_dir_all(work.join("out/tiny")).unwrap();
     fs::write(work.join("out/tiny/thesis.txt"), "three years").unwrap();
-    assert_said(&place.run(), 2, &["failed in tiny.sq:14:", "did not write is here already", "--> work/out/tiny"]);
+    assert_said(&place.run(), 2, &["tiny.sq:14:", "did not write is here already", "file: work/out/tiny"]);
     assert!(untouched());
     fs::remove_dir_all(&work).unwrap();
     fs::write(&work, "a file").unwrap();
@@ -365,8 +361,8 @@ fn damaged_files_are_named_with_the_line_of_the_recipe() {
         println!("{name}:\n{}", text(&output.stderr));
         assert_said(&output, 2, fragments);
         if fragments[0] == ".wav" {
-            let underlined = "failed in tiny.sq:6:10\n    pruned = prune(dense";
-            assert_said(&output, 2, &[underlined, "\n             ^^^^^\n", "(line ", "manifest.jsonl)"]);
+            let underlined = ["tiny.sq:4:10\n", "4 │ speech = dataset(jsonl(", "         ^^^^^^^ while this was executed\n"];
+            assert_said(&output, 2, &[&underlined[..], &["(line ", "manifest.jsonl)"]].concat());
         }
         assert!(!place.artifact().exists(), "{name}");
     }

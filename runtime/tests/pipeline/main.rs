@@ -230,9 +230,6 @@ fn a_model_that_begins_anew_is_known_by_what_is_read_of_its_folder() {
     fs::rename(&model, place.path().join("moved")).unwrap();
     assert!(place.run(&text.replace("\"model\"", "\"moved\""), |_| {}, &mut Silent).unwrap().nothing_to_do);
     fs::rename(place.path().join("moved"), &model).unwrap();
-    fs::rename(&model, place.path().join("moved")).unwrap();
-    assert!(place.run(&text.replace("\"model\"", "\"moved\""), |_| {}, &mut Silent).unwrap().nothing_to_do);
-    fs::rename(place.path().join("moved"), &model).unwrap();
     let generation = fs::read_to_string(model.join("generation_config.json")).unwrap();
     fs::write(model.join("generation_config.json"), generation + "\n").unwrap();
     assert!(!place.run(text, |_| {}, &mut Silent).unwrap().nothing_to_do);
@@ -462,10 +459,6 @@ fn a_stage_without_effect_and_a_rate_that_is_too_high_are_faults() {
     let failure = place.run(&tune("0"), |_| {}, &mut Silent).unwrap_err();
     assert_eq!(failure.fault.kind, FaultKind::Running);
     assert!(failure.fault.message.contains("changed no tensor"), "{}", failure.fault);
-    let blind = tune("1e-3").replace("loss: task", "teacher: dense, loss: squarehead");
-    let failure = place.run(&blind, |_| {}, &mut Silent).unwrap_err();
-    assert_eq!(failure.fault.kind, FaultKind::Input);
-    assert!(failure.fault.message.contains("no gradient reached 2 parameters"), "{}", failure.fault);
     let blind = tune("1e-3").replace("loss: task", "teacher: dense, loss: squarehead");
     let failure = place.run(&blind, |_| {}, &mut Silent).unwrap_err();
     assert_eq!(failure.fault.kind, FaultKind::Input);
