@@ -1,29 +1,24 @@
-//! Times one training step (forward, backward, AdamW) of a plain pre-norm transformer on this crate's operations.
+//! Takes training steps (forward, backward, AdamW) of a plain pre-norm transformer on this crate's operations.
 //!
 //!     cargo run --release -p sparsec-runtime --example train_step -- WIDTH LAYERS POSITIONS BATCH THREADS
 //!
-//! `runtime/scripts/train_step.py` takes the same arguments and times the same model in PyTorch.
+//! Each line that it reads makes it take one step, which it answers with the milliseconds of the forward pass, the backward pass and
+//! the optimizer, and with the loss. `runtime/scripts/train_step.py` asks for steps in turn with the same model in PyTorch.
 
 use std::time::Instant;
 
 use candle_core::{Device, Tensor, Var};
-use mimalloc::MiMalloc;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sparsec_runtime::optimizer::{AdamW, Optimizer};
 use sparsec_runtime::schedule::{Numbers, Schedule};
 use sparsec_runtime::{Result, op, threads};
 
-/// The command's allocator: without it every step would fault its large tensors in anew.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Width of one head of attention.
 const DEPTH: usize = 64;
-/// Steps before the clock starts.
-const WARM_UP: usize = 3;
-/// Steps that are timed; their median is printed.
-const TIMED: usize = 12;
 
 fn main() -> Result<()> {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
@@ -31,34 +26,17 @@ fn main() -> Result<()> {
         eprintln!("usage: train_step WIDTH LAYERS POSITIONS BATCH THREADS");
         std::process::exit(2);
     };
-    threads::run(threads.try_into().ok(), || time(width, layers, positions, batch, threads))?
+    threads::run(threads.try_into().ok(), || answer(width, layers, positions, batch))?
 }
 
-fn time(width: usize, layers: usize, positions: usize, batch: usize, threads: usize) -> Result<()> {
+fn answer(width: usize, layers: usize, positions: usize, batch: usize) -> Result<()> {
     let mut training = Training::new(width, layers)?;
     let input = training.values.tensor(&[batch, positions, width], 1.0)?;
     let target = training.values.tensor(&[batch, positions, width], 1.0)?;
-    let mut times: Vec<[f64; 3]> = Vec::new();
-    for step in 0..WARM_UP + TIMED {
-        let time = training.step(&input, &target)?;
-        if step >= WARM_UP {
-            times.push(time);
-        }
+    for _ in std::io::stdin().lines() {
+        let [forward, backward, optimizer] = training.step(&input, &target)?.map(|seconds| seconds * 1e3);
+        println!("{forward:.2} {backward:.2} {optimizer:.2} {:.6}", training.loss);
     }
-    let median = |of: &dyn Fn(&[f64; 3]) -> f64| {
-        let mut values: Vec<f64> = times.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2] * 1e3
-    };
-    println!(
-        "sparsec width {width} layers {layers} positions {positions} batch {batch} threads {threads}: \
-         {:.1} ms per step (forward {:.1}, backward {:.1}, optimizer {:.1}), loss {:.5}",
-        median(&|times| times.iter().sum()),
-        median(&|times| times[0]),
-        median(&|times| times[1]),
-        median(&|times| times[2]),
-        training.loss,
-    );
     Ok(())
 }
 
