@@ -65,15 +65,15 @@ impl Training {
     /// Seconds of the forward pass, the backward pass and the optimizer.
     fn step(&mut self, input: &Tensor, target: &Tensor) -> Result<[f64; 3]> {
         let start = Instant::now();
-        let hidden = self.blocks.iter().try_fold(input.clone(), |hidden, block| block.forward(&hidden))?;
-        let loss = op::normalized_mse(&hidden, target, None, 1e-8)?;
-        let forward = start.elapsed();
-        let gradients = loss.backward()?;
+        let (mut gradients, (forward, loss)) = op::differentiate(|| {
+            let hidden = self.blocks.iter().try_fold(input.clone(), |hidden, block| block.forward(&hidden))?;
+            let loss = op::normalized_mse(&hidden, target, None, 1e-8)?;
+            Ok((loss.clone(), (start.elapsed(), loss)))
+        })?;
         let backward = start.elapsed();
         self.steps += 1;
         for (variable, moments) in self.variables.iter().zip(&mut self.moments) {
-            let Some(gradient) = gradients.get(variable) else { continue };
-            let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
+            let Some(gradient) = gradients.take(variable) else { continue };
             op::in_place(variable, |weights| self.adamw.step(self.steps, 1e-4, weights, &gradient, moments))?;
         }
         self.loss = loss.to_scalar()?;
@@ -115,9 +115,9 @@ impl Block {
         let [q, k, v, out] = &self.projections;
         let (q, k, v) = (linear(&normed, q)?, linear(&normed, k)?, linear(&normed, v)?);
         let found = op::attention(&q, &k, &v, self.heads, (DEPTH as f32).powf(-0.5), false)?;
-        let x = x.add(&linear(&found, out)?)?;
+        let x = op::add(x, &linear(&found, out)?)?;
         let normed = op::layer_norm(&x, &self.norms[1][0], Some(&self.norms[1][1]), 1e-5)?;
-        Ok(x.add(&linear(&op::gelu(&linear(&normed, &self.up)?)?, &self.down)?)?)
+        op::add(&x, &linear(&op::gelu(&linear(&normed, &self.up)?)?, &self.down)?)
     }
 }
 

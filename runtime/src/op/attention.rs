@@ -8,13 +8,13 @@
 //! head is computed by one thread, blocks in order, so that the result does not depend on the number of threads.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Shape, Tensor, bail};
+use candle_core::{D, DType, Tensor};
 use rayon::prelude::*;
 
 use super::matrix::{Matrix, MatrixMut, On, Onto, Shared, product};
-use super::{Values, values, vector};
+use super::{Values, tape, vector};
 use crate::Result;
 
 /// Scores of one block: this many fit the second-level cache twice.
@@ -55,8 +55,20 @@ fn run(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, causal: boo
     if !q.device().is_cpu() {
         return Ok(reference(q, k, v, &shape)?);
     }
-    let attention = Attention { shape, log_sums: OnceLock::new() };
-    Ok(q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, attention)?)
+    let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
+    let (out, log_sums) = forward(&shape, &Values::of(&q)?, &Values::of(&k)?, &Values::of(&v)?);
+    let out = tape::output(out, q.shape(), &[&q, &k, &v])?;
+    let kept = out.clone();
+    tape::record(&out, move |dout, gradients| {
+        let given =
+            Given { q: &Values::of(&q)?, k: &Values::of(&k)?, v: &Values::of(&v)?, out: &Values::of(&kept)?, dout: &dout };
+        let (dq, dk, dv) = backward(&shape, &given, &log_sums);
+        gradients.add(&q, || dq);
+        gradients.add(&k, || dk);
+        gradients.add(&v, || dv);
+        Ok(())
+    });
+    Ok(out)
 }
 
 fn fault(message: String) -> crate::Fault {
@@ -128,71 +140,27 @@ impl Heads {
     }
 }
 
-struct Attention {
-    shape: Heads,
-    /// `log sum exp` of each row of scores, `[batch, heads, queries]`, known after the forward pass.
-    log_sums: OnceLock<Vec<f32>>,
+/// The values of the result, and `log sum exp` of each row of scores, `[batch, heads, queries]`.
+fn forward(shape: &Heads, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let mut out = vec![0.0; q.len()];
+    let mut log_sums = vec![0.0; shape.batch * shape.heads * shape.queries];
+    let shared = Shared::new(&mut out);
+    log_sums.par_chunks_mut(shape.queries.max(1)).enumerate().for_each_init(
+        || shape.scores(),
+        |scores, (at, log_sums)| forward_head(shape, at / shape.heads, at % shape.heads, (q, k, v), &shared, log_sums, scores),
+    );
+    (out, log_sums)
 }
 
-impl CustomOp3 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let shape = &self.shape;
-        let (q, k, v) = (values(q, q_layout)?, values(k, k_layout)?, values(v, v_layout)?);
-        let mut out = vec![0.0; q.len()];
-        let mut log_sums = vec![0.0; shape.batch * shape.heads * shape.queries];
-        let shared = Shared::new(&mut out);
-        log_sums.par_chunks_mut(shape.queries.max(1)).enumerate().for_each_init(
-            || shape.scores(),
-            |scores, (at, log_sums)| {
-                forward_head(shape, at / shape.heads, at % shape.heads, (q, k, v), &shared, log_sums, scores)
-            },
-        );
-        let _ = self.log_sums.set(log_sums);
-        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        out: &Tensor,
-        dout: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let shape = &self.shape;
-        let Some(log_sums) = self.log_sums.get() else { bail!("attention: backward before forward") };
-        let dout = dout.contiguous()?;
-        let given = Given {
-            q: &Values::of(q)?,
-            k: &Values::of(k)?,
-            v: &Values::of(v)?,
-            out: &Values::of(out)?,
-            dout: &Values::of(&dout)?,
-        };
-        let (mut dq, mut dk, mut dv) = (vec![0.0; given.q.len()], vec![0.0; given.k.len()], vec![0.0; given.v.len()]);
-        let wanted = Wanted { dq: Shared::new(&mut dq), dk: Shared::new(&mut dk), dv: Shared::new(&mut dv) };
-        log_sums.par_chunks(shape.queries.max(1)).enumerate().for_each_init(
-            || (shape.scores(), shape.scores()),
-            |tiles, (at, log_sums)| backward_head(shape, at / shape.heads, at % shape.heads, &given, &wanted, log_sums, tiles),
-        );
-        Ok((
-            Some(Tensor::from_vec(dq, q.shape(), q.device())?),
-            Some(Tensor::from_vec(dk, k.shape(), k.device())?),
-            Some(Tensor::from_vec(dv, v.shape(), v.device())?),
-        ))
-    }
+/// The gradients of queries, keys and values.
+fn backward(shape: &Heads, given: &Given<'_>, log_sums: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    let (mut dq, mut dk, mut dv) = (vec![0.0; given.q.len()], vec![0.0; given.k.len()], vec![0.0; given.v.len()]);
+    let wanted = Wanted { dq: Shared::new(&mut dq), dk: Shared::new(&mut dk), dv: Shared::new(&mut dv) };
+    log_sums.par_chunks(shape.queries.max(1)).enumerate().for_each_init(
+        || (shape.scores(), shape.scores()),
+        |tiles, (at, log_sums)| backward_head(shape, at / shape.heads, at % shape.heads, given, &wanted, log_sums, tiles),
+    );
+    (dq, dk, dv)
 }
 
 /// What the backward pass reads.

@@ -1,10 +1,10 @@
 //! Convolution over time as a matrix product: each sequence's windows become the columns of a matrix (im2col).
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor, bail};
+use candle_core::{Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::matrix::{Matrix, MatrixMut, On, Onto, product};
-use super::{Values, values, vector};
+use super::{Values, tape, vector};
 use crate::Result;
 
 /// `x: [batch, cin, time]`, `weight: [cout, cin, kernel]`, `bias: [cout]` give `[batch, cout, steps]` with
@@ -16,7 +16,19 @@ pub fn conv1d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize, padding
     if !x.device().is_cpu() {
         return Ok(reference(x, weight, bias, stride, padding)?);
     }
-    Ok(x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Conv1d { stride, padding })?)
+    let convolution = Conv1d { stride, padding };
+    let sizes = convolution.sizes(x.shape(), weight.shape(), bias.shape())?;
+    let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
+    let y = convolution.forward(sizes, &Values::of(&x)?, &Values::of(&weight)?, &Values::of(&bias)?);
+    let y = tape::output(y, (sizes.batch, sizes.cout, sizes.steps), &[&x, &weight, &bias])?;
+    tape::record(&y, move |dy, gradients| {
+        let (dx, dw, db) = convolution.backward(sizes, &Values::of(&x)?, &Values::of(&weight)?, &dy, x.track_op());
+        gradients.add(&x, || dx);
+        gradients.add(&weight, || dw);
+        gradients.add(&bias, || db);
+        Ok(())
+    });
+    Ok(y)
 }
 
 /// The definition: one product for each tap of the kernel. candle's own `conv1d` gives wrong gradients for some strides.
@@ -105,6 +117,45 @@ impl Conv1d {
         }
     }
 
+    /// `[batch, cout, steps]`.
+    fn forward(&self, sizes: Sizes, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+        let Sizes { batch, cin, time, cout, steps, .. } = sizes;
+        let (part, on) = sizes.split();
+        let mut y = vec![0.0; batch * cout * steps];
+        y.par_chunks_mut((part * cout * steps).max(1)).zip(x.par_chunks((part * cin * time).max(1))).for_each(|(y, x)| {
+            let mut columns = vec![0.0; sizes.window() * steps];
+            for (y, x) in y.chunks_exact_mut(cout * steps).zip(x.chunks_exact(cin * time)) {
+                self.windows(sizes, x, &mut columns);
+                y.chunks_exact_mut(steps).zip(bias).for_each(|(row, bias)| row.fill(*bias));
+                let weight = Matrix::row_major(weight, cout, sizes.window());
+                let columns = Matrix::row_major(&columns, sizes.window(), steps);
+                product(MatrixMut::row_major(y, cout, steps), Onto::Sum, 1.0, weight, columns, on);
+            }
+        });
+        y
+    }
+
+    /// The gradients of `x`, which stays empty unless it is `wanted`, of the weight and of the bias.
+    fn backward(&self, sizes: Sizes, x: &[f32], weight: &[f32], dy: &[f32], wanted: bool) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let Sizes { cin, time, cout, steps, .. } = sizes;
+        let part = sizes.split().0;
+        let (of_x, of_dy) = ((part * cin * time).max(1), (part * cout * steps).max(1));
+        let pairs = x.par_chunks(of_x).zip(dy.par_chunks(of_dy));
+        let mut dx = vec![0.0; if wanted { x.len() } else { 0 }];
+        let partial: Vec<_> = if wanted {
+            let triples = pairs.zip(dx.par_chunks_mut(of_x));
+            triples.map(|((x, dy), dx)| self.backward_part(sizes, (x, weight, dy), Some(dx))).collect()
+        } else {
+            pairs.map(|(x, dy)| self.backward_part(sizes, (x, weight, dy), None)).collect()
+        };
+        let (mut dw, mut db) = (vec![0.0; weight.len()], vec![0.0; cout]);
+        for (part_dw, part_db) in &partial {
+            vector::add(&mut dw, part_dw);
+            vector::add(&mut db, part_db);
+        }
+        (dx, dw, db)
+    }
+
     /// The gradients that the sequences `x` with `dy` give: `[dw, db]`, and `dx` in its place if there is one.
     fn backward_part(
         &self,
@@ -129,76 +180,6 @@ impl Conv1d {
             }
         }
         (dw, db)
-    }
-}
-
-impl CustomOp3 for Conv1d {
-    fn name(&self) -> &'static str {
-        "conv1d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let sizes = self.sizes(x_layout.shape(), weight_layout.shape(), bias_layout.shape())?;
-        let (x, weight, bias) = (values(x, x_layout)?, values(weight, weight_layout)?, values(bias, bias_layout)?);
-        let Sizes { batch, cin, time, cout, steps, .. } = sizes;
-        let (part, on) = sizes.split();
-        let mut y = vec![0.0; batch * cout * steps];
-        y.par_chunks_mut((part * cout * steps).max(1)).zip(x.par_chunks((part * cin * time).max(1))).for_each(|(y, x)| {
-            let mut columns = vec![0.0; sizes.window() * steps];
-            for (y, x) in y.chunks_exact_mut(cout * steps).zip(x.chunks_exact(cin * time)) {
-                self.windows(sizes, x, &mut columns);
-                y.chunks_exact_mut(steps).zip(bias).for_each(|(row, bias)| row.fill(*bias));
-                let weight = Matrix::row_major(weight, cout, sizes.window());
-                let columns = Matrix::row_major(&columns, sizes.window(), steps);
-                product(MatrixMut::row_major(y, cout, steps), Onto::Sum, 1.0, weight, columns, on);
-            }
-        });
-        Ok((CpuStorage::F32(y), Shape::from((batch, cout, steps))))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let sizes = self.sizes(x.shape(), weight.shape(), bias.shape())?;
-        let dy = dy.contiguous()?;
-        let (x_values, weight_values, dy) = (Values::of(x)?, Values::of(weight)?, Values::of(&dy)?);
-        let Sizes { cin, time, cout, steps, .. } = sizes;
-        let part = sizes.split().0;
-        let (of_x, of_dy) = ((part * cin * time).max(1), (part * cout * steps).max(1));
-        let pairs = x_values.par_chunks(of_x).zip(dy.par_chunks(of_dy));
-        let (dx, partial): (_, Vec<_>) = if x.track_op() {
-            let mut dx = vec![0.0; x_values.len()];
-            let partial = pairs
-                .zip(dx.par_chunks_mut(of_x))
-                .map(|((x, dy), dx)| self.backward_part(sizes, (x, &weight_values, dy), Some(dx)))
-                .collect();
-            (Some(Tensor::from_vec(dx, x.shape(), x.device())?), partial)
-        } else {
-            (None, pairs.map(|(x, dy)| self.backward_part(sizes, (x, &weight_values, dy), None)).collect())
-        };
-        let (mut dw, mut db) = (vec![0.0; weight_values.len()], vec![0.0; cout]);
-        for (part_dw, part_db) in &partial {
-            vector::add(&mut dw, part_dw);
-            vector::add(&mut db, part_db);
-        }
-        Ok((
-            dx,
-            Some(Tensor::from_vec(dw, weight.shape(), weight.device())?),
-            Some(Tensor::from_vec(db, bias.shape(), bias.device())?),
-        ))
     }
 }
 

@@ -3,13 +3,11 @@
 //! `L = 1/|A| sum_{t in A} (log sum_v e^(z_tv) - z_t,label)`, where `A` are the rows whose label counts; its gradient is
 //! `(softmax(z) - onehot) / |A|` in those rows and zero elsewhere.
 
-use std::sync::OnceLock;
-
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, bail};
+use candle_core::{Tensor, bail};
 use rayon::prelude::*;
 
 use super::parallel::for_rows;
-use super::{Values, values, vector};
+use super::{Values, tape, vector};
 use crate::{Result, batch};
 
 /// The mean over rows of `logits`, `[.., vocab]`, whose label is not [`batch::IGNORE`]; `labels` holds one for each row. A scalar,
@@ -23,8 +21,20 @@ pub fn cross_entropy(logits: &Tensor, labels: &[i64]) -> Result<Tensor> {
     if !logits.device().is_cpu() {
         return Ok(reference(&logits.reshape(((), vocab))?, labels)?);
     }
-    let counted = counted(labels).count();
-    Ok(logits.contiguous()?.apply_op1(CrossEntropy { labels: labels.into(), counted, log_sums: OnceLock::new() })?)
+    let logits = logits.contiguous()?;
+    let values = Values::of(&logits)?;
+    let log_sums: Vec<f32> = values.par_chunks_exact(vocab).map(|row| vector::log_sum_exp(row, 1.0)).collect();
+    let total: f64 = counted(labels).map(|(row, label)| f64::from(log_sums[row] - values[row * vocab + label])).sum();
+    drop(values);
+    let count = counted(labels).count();
+    let loss = tape::output(vec![(total / count as f64) as f32], (), &[&logits])?;
+    let labels: Box<[i64]> = labels.into();
+    tape::record(&loss, move |slope, gradients| {
+        let values = Values::of(&logits)?;
+        gradients.add(&logits, || backward(&values, &labels, &log_sums, slope[0] / count as f32));
+        Ok(())
+    });
+    Ok(loss)
 }
 
 /// Rows whose label counts, with the label.
@@ -56,46 +66,21 @@ fn reference(logits: &Tensor, labels: &[i64]) -> candle_core::Result<Tensor> {
     logits.log_sum_exp(1)?.sub(&targets.squeeze(1)?)?.mean_all()
 }
 
-struct CrossEntropy {
-    labels: Box<[i64]>,
-    /// Labels that count, at least one.
-    counted: usize,
-    /// `log sum exp` of each row, known after the forward pass.
-    log_sums: OnceLock<Vec<f32>>,
-}
-
-impl CustomOp1 for CrossEntropy {
-    fn name(&self) -> &'static str {
-        "cross_entropy"
-    }
-
-    fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let logits = values(logits, layout)?;
-        let vocab = logits.len() / self.labels.len();
-        let log_sums: Vec<f32> = logits.par_chunks_exact(vocab).map(|row| vector::log_sum_exp(row, 1.0)).collect();
-        let total: f64 = counted(&self.labels).map(|(row, label)| f64::from(log_sums[row] - logits[row * vocab + label])).sum();
-        let _ = self.log_sums.set(log_sums);
-        Ok((CpuStorage::F32(vec![(total / self.counted as f64) as f32]), Shape::from(())))
-    }
-
-    fn bwd(&self, logits: &Tensor, _: &Tensor, slope: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let Some(log_sums) = self.log_sums.get() else { bail!("cross-entropy: backward before forward") };
-        let values = Values::of(logits)?;
-        let vocab = values.len() / self.labels.len();
-        let share = slope.to_scalar::<f32>()? / self.counted as f32;
-        let mut gradient = vec![0.0; values.len()];
-        for_rows(&mut gradient, vocab, |first, part| {
-            for (row, gradient) in (first..).zip(part.chunks_exact_mut(vocab)) {
-                if self.labels[row] != batch::IGNORE {
-                    gradient.copy_from_slice(&values[row * vocab..][..vocab]);
-                    vector::exp_in_place(gradient, log_sums[row]);
-                    gradient[self.labels[row] as usize] -= 1.0;
-                    vector::scale(gradient, share);
-                }
+/// The gradient of the logits for the slope `share` of each row that counts.
+fn backward(logits: &[f32], labels: &[i64], log_sums: &[f32], share: f32) -> Vec<f32> {
+    let vocab = logits.len() / labels.len();
+    let mut gradient = vec![0.0; logits.len()];
+    for_rows(&mut gradient, vocab, |first, part| {
+        for (row, gradient) in (first..).zip(part.chunks_exact_mut(vocab)) {
+            if labels[row] != batch::IGNORE {
+                gradient.copy_from_slice(&logits[row * vocab..][..vocab]);
+                vector::exp_in_place(gradient, log_sums[row]);
+                gradient[labels[row] as usize] -= 1.0;
+                vector::scale(gradient, share);
             }
-        });
-        Ok(Some(Tensor::from_vec(gradient, logits.shape(), logits.device())?))
-    }
+        }
+    });
+    gradient
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Rows of a table by token id, and the sum of gradients into the rows that were taken.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, bail};
+use candle_core::Tensor;
 
-use super::{Values, values, vector};
+use super::{Values, tape, vector};
 use crate::Result;
 
 /// Row `ids[i]` of `table`, `[vocab, width]`, for every `i`; the result is `[shape.., width]`, where `shape` holds as many elements
@@ -20,41 +20,27 @@ pub fn embedding(table: &Tensor, ids: &[u32], shape: &[usize]) -> Result<Tensor>
         let ids = Tensor::from_slice(ids, ids.len(), table.device())?;
         return Ok(table.index_select(&ids, 0)?.reshape(shape)?);
     }
-    Ok(table.contiguous()?.apply_op1(Embedding { ids: ids.into(), shape })?)
+    let table = table.contiguous()?;
+    let rows = {
+        let table = Values::of(&table)?;
+        ids.iter().flat_map(|id| &table[*id as usize * width..][..width]).copied().collect()
+    };
+    let vectors = tape::output(rows, shape, &[&table])?;
+    let ids: Box<[u32]> = ids.into();
+    tape::record(&vectors, move |dy, gradients| {
+        gradients.add(&table, || backward(&ids, width, table.elem_count(), &dy));
+        Ok(())
+    });
+    Ok(vectors)
 }
 
-/// *Invariant*: every id is below the number of rows of the table that the operation is applied to.
-struct Embedding {
-    ids: Box<[u32]>,
-    shape: Vec<usize>,
-}
-
-impl CustomOp1 for Embedding {
-    fn name(&self) -> &'static str {
-        "embedding"
+/// The gradient of a table of `len` values: `dy` summed into the rows that were taken.
+fn backward(ids: &[u32], width: usize, len: usize, dy: &[f32]) -> Vec<f32> {
+    let mut gradient = vec![0.0; len];
+    for (id, dy) in ids.iter().zip(dy.chunks_exact(width.max(1))) {
+        vector::add(&mut gradient[*id as usize * width..][..width], dy);
     }
-
-    fn cpu_fwd(&self, table: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (_, width) = layout.shape().dims2()?;
-        let table = values(table, layout)?;
-        let shape = Shape::from(self.shape.as_slice());
-        if shape.elem_count() != self.ids.len() * width {
-            bail!("{} tokens of width {width} do not fill {:?}", self.ids.len(), self.shape);
-        }
-        let rows = self.ids.iter().flat_map(|id| &table[*id as usize * width..][..width]);
-        Ok((CpuStorage::F32(rows.copied().collect()), shape))
-    }
-
-    fn bwd(&self, table: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let (vocab, width) = table.dims2()?;
-        let dy = dy.contiguous()?;
-        let dy = Values::of(&dy)?;
-        let mut gradient = vec![0.0; vocab * width];
-        for (id, dy) in self.ids.iter().zip(dy.chunks_exact(width.max(1))) {
-            vector::add(&mut gradient[*id as usize * width..][..width], dy);
-        }
-        Ok(Some(Tensor::from_vec(gradient, table.shape(), table.device())?))
-    }
+    gradient
 }
 
 #[cfg(test)]

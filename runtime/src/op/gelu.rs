@@ -5,12 +5,13 @@
 //! one that the gradient `Φ(x) + x e^(-x²/2) / sqrt(2 π)` needs too, and small values of the left tail keep their relative precision.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use candle_core::Tensor;
 use multiversion::multiversion;
 
-use super::parallel::written;
-use super::{Values, values, vector};
+use super::parallel::{for_rows, written};
+use super::{Values, tape, vector};
 use crate::Result;
 
 /// `x Φ(x)` of each element; differentiable.
@@ -18,34 +19,23 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return Ok(x.gelu_erf()?);
     }
-    Ok(x.contiguous()?.apply_op1(Gelu)?)
-}
-
-struct Gelu;
-
-impl CustomOp1 for Gelu {
-    fn name(&self) -> &'static str {
-        "gelu"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let x = values(x, layout)?;
+    let x = x.contiguous()?;
+    let y = {
+        let x = Values::of(&x)?;
         // SAFETY: `forward` writes as many values as it reads, and it reads as many as there are.
-        let y = unsafe { written(x.len(), |first, y| forward(&x[first..first + y.len()], y)) };
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let dy = dy.contiguous()?;
-        let (x_values, dy) = (Values::of(x)?, Values::of(&dy)?);
-        let write = |first: usize, dx: &mut [MaybeUninit<f32>]| {
-            let part = first..first + dx.len();
-            backward(&x_values[part.clone()], &dy[part], dx);
-        };
-        // SAFETY: `backward` writes as many values as it reads of both, and both are as long as `dx`.
-        let dx = unsafe { written(x_values.len(), write) };
-        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
-    }
+        unsafe { written(x.len(), 1, |first, y| forward(&x[first..first + y.len()], y)) }
+    };
+    let y = tape::output(y, x.shape(), &[&x])?;
+    tape::record(&y, move |dy, gradients| {
+        let x_values = Values::of(&x)?;
+        gradients.add(&x, || {
+            let mut dx = Arc::unwrap_or_clone(dy);
+            for_rows(&mut dx, 1, |first, dx| backward(&x_values[first..first + dx.len()], dx));
+            dx
+        });
+        Ok(())
+    });
+    Ok(y)
 }
 
 /// `Φ(x)` and `e^(-x²/2)`.
@@ -75,12 +65,12 @@ fn forward(x: &[f32], y: &mut [MaybeUninit<f32>]) {
 }
 
 #[multiversion(targets = "simd")]
-fn backward(x: &[f32], dy: &[f32], dx: &mut [MaybeUninit<f32>]) {
+fn backward(x: &[f32], slopes: &mut [f32]) {
     /// `1 / sqrt(2 π)`.
     const DENSITY: f32 = 0.398_942_3;
-    for ((dx, &x), dy) in dx.iter_mut().zip(x).zip(dy) {
+    for (slope, &x) in slopes.iter_mut().zip(x) {
         let (share, density) = normal(x);
-        dx.write(dy * (share + x * density * DENSITY));
+        *slope *= share + x * density * DENSITY;
     }
 }
 

@@ -3,15 +3,13 @@
 //! `L = T²/|A| sum_{t in A} sum_v p_tv (log p_tv - log q_tv)` with `p = softmax(teacher / T)`, `q = softmax(student / T)`; its
 //! gradient in the student's logits is `T/|A| (q - p)`.
 
-use std::sync::OnceLock;
-
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Shape, Tensor, bail};
+use candle_core::{D, Tensor};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::cross_entropy::{check_labels, counted};
 use super::parallel::for_rows;
-use super::{Values, values, vector};
+use super::{Values, tape, vector};
 use crate::{Result, batch};
 
 /// The mean over rows whose label is not [`batch::IGNORE`]; `student` and `teacher: [.., vocab]`, one label for each row. A scalar,
@@ -29,9 +27,19 @@ pub fn kl(student: &Tensor, teacher: &Tensor, labels: &[i64], temperature: f32) 
     if !student.device().is_cpu() {
         return Ok(reference(student, &teacher, labels, temperature)?);
     }
-    let counted = counted(labels).count();
-    let kl = Kl { teacher, labels: labels.into(), counted, temperature, log_sums: OnceLock::new() };
-    Ok(student.contiguous()?.apply_op1(kl)?)
+    let student = student.contiguous()?;
+    let (count, cold) = (counted(labels).count(), 1.0 / temperature);
+    let (total, log_sums) = forward(&Values::of(&student)?, &Values::of(&teacher)?, labels, cold);
+    let value = total * f64::from(temperature).powi(2) / count as f64;
+    let value = tape::output(vec![value as f32], (), &[&student])?;
+    let labels: Box<[i64]> = labels.into();
+    tape::record(&value, move |slope, gradients| {
+        let (of_student, of_teacher) = (Values::of(&student)?, Values::of(&teacher)?);
+        let share = slope[0] * temperature / count as f32;
+        gradients.add(&student, || backward(&of_student, &of_teacher, &labels, cold, &log_sums, share));
+        Ok(())
+    });
+    Ok(value)
 }
 
 /// The definition.
@@ -49,56 +57,33 @@ fn reference(student: &Tensor, teacher: &Tensor, labels: &[i64], temperature: f3
     divergence.affine(temperature * temperature / rows.elem_count() as f64, 0.0)
 }
 
-struct Kl {
-    teacher: Tensor,
-    labels: Box<[i64]>,
-    /// Labels that count, at least one.
-    counted: usize,
-    temperature: f32,
-    /// `log sum exp` of each row over the temperature: the student's and the teacher's; known after the forward pass.
-    log_sums: OnceLock<Vec<(f32, f32)>>,
+/// `sum p (log p - log q)` over all rows that count, and `log sum exp` of each row over the temperature: student's and teacher's.
+fn forward(student: &[f32], teacher: &[f32], labels: &[i64], cold: f32) -> (f64, Vec<(f32, f32)>) {
+    let vocab = student.len() / labels.len();
+    let log_sums: Vec<(f32, f32)> = (student.par_chunks_exact(vocab), teacher.par_chunks_exact(vocab))
+        .into_par_iter()
+        .map(|(student, teacher)| (vector::log_sum_exp(student, cold), vector::log_sum_exp(teacher, cold)))
+        .collect();
+    let of_row = |row: usize| {
+        let part = row * vocab..(row + 1) * vocab;
+        f64::from(divergence(&student[part.clone()], &teacher[part], cold, log_sums[row]))
+    };
+    (counted(labels).map(|(row, _)| of_row(row)).sum(), log_sums)
 }
 
-impl CustomOp1 for Kl {
-    fn name(&self) -> &'static str {
-        "kl"
-    }
-
-    fn cpu_fwd(&self, student: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (student, teacher) = (values(student, layout)?, Values::of(&self.teacher)?);
-        let vocab = student.len() / self.labels.len();
-        let cold = 1.0 / self.temperature;
-        let log_sums: Vec<(f32, f32)> = (student.par_chunks_exact(vocab), teacher.par_chunks_exact(vocab))
-            .into_par_iter()
-            .map(|(student, teacher)| (vector::log_sum_exp(student, cold), vector::log_sum_exp(teacher, cold)))
-            .collect();
-        let of_row = |row: usize| {
-            let part = row * vocab..(row + 1) * vocab;
-            f64::from(divergence(&student[part.clone()], &teacher[part], cold, log_sums[row]))
-        };
-        let total: f64 = counted(&self.labels).map(|(row, _)| of_row(row)).sum();
-        let _ = self.log_sums.set(log_sums);
-        let value = total * f64::from(self.temperature).powi(2) / self.counted as f64;
-        Ok((CpuStorage::F32(vec![value as f32]), Shape::from(())))
-    }
-
-    fn bwd(&self, student: &Tensor, _: &Tensor, slope: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let Some(log_sums) = self.log_sums.get() else { bail!("divergence: backward before forward") };
-        let (values, teacher) = (Values::of(student)?, Values::of(&self.teacher)?);
-        let vocab = values.len() / self.labels.len();
-        let cold = 1.0 / self.temperature;
-        let share = slope.to_scalar::<f32>()? * self.temperature / self.counted as f32;
-        let mut gradient = vec![0.0; values.len()];
-        for_rows(&mut gradient, vocab, |first, part| {
-            for (row, gradient) in (first..).zip(part.chunks_exact_mut(vocab)) {
-                if self.labels[row] != batch::IGNORE {
-                    let part = row * vocab..(row + 1) * vocab;
-                    differences(&values[part.clone()], &teacher[part], cold, log_sums[row], share, gradient);
-                }
+/// The gradient of the student's logits for the slope `share` of each row that counts.
+fn backward(student: &[f32], teacher: &[f32], labels: &[i64], cold: f32, log_sums: &[(f32, f32)], share: f32) -> Vec<f32> {
+    let vocab = student.len() / labels.len();
+    let mut gradient = vec![0.0; student.len()];
+    for_rows(&mut gradient, vocab, |first, part| {
+        for (row, gradient) in (first..).zip(part.chunks_exact_mut(vocab)) {
+            if labels[row] != batch::IGNORE {
+                let part = row * vocab..(row + 1) * vocab;
+                differences(&student[part.clone()], &teacher[part], cold, log_sums[row], share, gradient);
             }
-        });
-        Ok(Some(Tensor::from_vec(gradient, student.shape(), student.device())?))
-    }
+        }
+    });
+    gradient
 }
 
 /// `sum p (log p - log q)` of one row.
@@ -120,7 +105,8 @@ fn differences(student: &[f32], teacher: &[f32], cold: f32, log_sums: (f32, f32)
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::{assert_operation, flat, variable};
+    use super::super::check::{assert_operation, variable};
+    use super::super::differentiate;
     use super::*;
     use crate::batch::IGNORE;
 
@@ -140,9 +126,9 @@ mod tests {
         let (student, teacher) = (variable(&[6, 37], 3), variable(&[6, 37], 3));
         let value = kl(&student, &teacher, &LABELS, 1.0).unwrap();
         assert!(value.to_scalar::<f32>().unwrap().abs() < 1e-6);
-        let gradients = value.backward().unwrap();
-        assert!(flat(gradients.get(&student).unwrap()).iter().all(|slope| slope.abs() < 1e-6));
-        assert!(gradients.get(&teacher).is_none());
+        let (mut gradients, ()) = differentiate(|| Ok((kl(&student, &teacher, &LABELS, 1.0)?, ()))).unwrap();
+        assert!(gradients.take(&student).unwrap().iter().all(|slope| slope.abs() < 1e-6));
+        assert!(gradients.take(&teacher).is_none());
         assert!(kl(&student, &teacher, &LABELS, 0.0).is_err());
     }
 }

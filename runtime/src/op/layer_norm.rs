@@ -2,14 +2,14 @@
 //!
 //! With `n = (x - mean) / deviation` and `g = dy * weight`: `dx = (g - mean(g) - n mean(g n)) / deviation`.
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Shape, Tensor, bail};
+use candle_core::{D, Tensor};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::parallel::rows_per_part;
-use super::{Values, values, vector};
+use super::{Values, tape, vector};
 use crate::Result;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias`; `x: [.., width]`, `weight` and `bias: [width]`; differentiable in all
@@ -25,8 +25,24 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) 
     if !x.device().is_cpu() {
         return Ok(reference(x, weight, &bias, eps)?);
     }
-    let norm = LayerNorm { eps, moments: OnceLock::new() };
-    Ok(x.contiguous()?.apply_op3(&weight.contiguous()?, &bias, norm)?)
+    let width = weight.elem_count();
+    if x.dims().last() != Some(&width) || weight.dims() != [width] || bias.dims() != [width] || width == 0 {
+        let (of_weight, of_bias) = (weight.dims(), bias.dims());
+        let message = format!("a layer norm of width {of_weight:?} with a bias of {of_bias:?} was given {:?}", x.dims());
+        return Err(candle_core::Error::Msg(message).into());
+    }
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    let (y, moments) = forward(&x, &weight, &bias, eps)?;
+    let y = tape::output(y, x.shape(), &[&x, &weight, &bias])?;
+    tape::record(&y, move |dy, gradients| {
+        let mut slopes = Arc::unwrap_or_clone(dy);
+        let (dw, db) = backward(&Values::of(&x)?, &Values::of(&weight)?, &moments, &mut slopes);
+        gradients.add(&x, || slopes);
+        gradients.add(&weight, || dw);
+        gradients.add(&bias, || db);
+        Ok(())
+    });
+    Ok(y)
 }
 
 /// The definition.
@@ -36,79 +52,38 @@ fn reference(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> candle_cor
     centred.broadcast_div(&(variance + f64::from(eps))?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)
 }
 
-struct LayerNorm {
-    eps: f32,
-    /// Of each row: mean and `1 / deviation`; `[rows, 2]`, known after the forward pass.
-    moments: OnceLock<Vec<f32>>,
+/// The values of the result, and of each row mean and `1 / deviation`, `[rows, 2]`.
+fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> candle_core::Result<(Vec<f32>, Vec<f32>)> {
+    let (x, weight, bias) = (Values::of(x)?, Values::of(weight)?, Values::of(bias)?);
+    let width = weight.len();
+    let rows = x.len() / width;
+    let (mut y, mut moments) = (vec![0.0; x.len()], vec![0.0; rows * 2]);
+    let part = rows_per_part(rows, width);
+    (y.par_chunks_mut(part * width), moments.par_chunks_mut(part * 2), x.par_chunks(part * width))
+        .into_par_iter()
+        .for_each(|(y, moments, x)| forward_rows(x, &weight, &bias, eps, y, moments));
+    Ok((y, moments))
 }
 
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer_norm"
+/// Turns `slopes`, the gradient of the result, into that of `x`, and gives those of weight and bias.
+fn backward(x: &[f32], weight: &[f32], moments: &[f32], slopes: &mut [f32]) -> (Vec<f32>, Vec<f32>) {
+    let width = weight.len();
+    let part = rows_per_part(moments.len() / 2, width);
+    let parts = (slopes.par_chunks_mut(part * width), x.par_chunks(part * width), moments.par_chunks(part * 2));
+    let partial: Vec<(Vec<f32>, Vec<f32>)> = parts
+        .into_par_iter()
+        .map(|(slopes, x, moments)| {
+            let (mut dw, mut db) = (vec![0.0; width], vec![0.0; width]);
+            backward_rows(x, weight, moments, slopes, &mut dw, &mut db);
+            (dw, db)
+        })
+        .collect();
+    let (mut dw, mut db) = (vec![0.0; width], vec![0.0; width]);
+    for (part_dw, part_db) in &partial {
+        vector::add(&mut dw, part_dw);
+        vector::add(&mut db, part_db);
     }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (x, weight, bias) = (values(x, x_layout)?, values(weight, weight_layout)?, values(bias, bias_layout)?);
-        let width = weight.len();
-        if x_layout.dims().last() != Some(&width) || bias.len() != width || width == 0 {
-            bail!("a layer norm of width {width} with a bias of {} was given {:?}", bias.len(), x_layout.dims());
-        }
-        let rows = x.len() / width;
-        let (mut y, mut moments) = (vec![0.0; x.len()], vec![0.0; rows * 2]);
-        let part = rows_per_part(rows, width);
-        (y.par_chunks_mut(part * width), moments.par_chunks_mut(part * 2), x.par_chunks(part * width))
-            .into_par_iter()
-            .for_each(|(y, moments, x)| forward_rows(x, weight, bias, self.eps, y, moments));
-        let _ = self.moments.set(moments);
-        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let Some(moments) = self.moments.get() else { bail!("layer norm: backward before forward") };
-        let dy = dy.contiguous()?;
-        let (x_values, weight_values, dy) = (Values::of(x)?, Values::of(weight)?, Values::of(&dy)?);
-        let width = weight_values.len();
-        let part = rows_per_part(moments.len() / 2, width);
-        let mut dx = vec![0.0; x_values.len()];
-        let partial: Vec<(Vec<f32>, Vec<f32>)> = (
-            dx.par_chunks_mut(part * width),
-            x_values.par_chunks(part * width),
-            dy.par_chunks(part * width),
-            moments.par_chunks(part * 2),
-        )
-            .into_par_iter()
-            .map(|(dx, x, dy, moments)| {
-                let (mut dw, mut db) = (vec![0.0; width], vec![0.0; width]);
-                backward_rows(x, &weight_values, dy, moments, dx, &mut dw, &mut db);
-                (dw, db)
-            })
-            .collect();
-        let (mut dw, mut db) = (vec![0.0; width], vec![0.0; width]);
-        for (part_dw, part_db) in &partial {
-            vector::add(&mut dw, part_dw);
-            vector::add(&mut db, part_db);
-        }
-        Ok((
-            Some(Tensor::from_vec(dx, x.shape(), x.device())?),
-            Some(Tensor::from_vec(dw, weight.shape(), x.device())?),
-            Some(Tensor::from_vec(db, bias.shape(), x.device())?),
-        ))
-    }
+    (dw, db)
 }
 
 #[multiversion(targets = "simd")]
@@ -127,23 +102,22 @@ fn forward_rows(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32]
 }
 
 #[multiversion(targets = "simd")]
-fn backward_rows(x: &[f32], weight: &[f32], dy: &[f32], moments: &[f32], dx: &mut [f32], dw: &mut [f32], db: &mut [f32]) {
+fn backward_rows(x: &[f32], weight: &[f32], moments: &[f32], slopes: &mut [f32], dw: &mut [f32], db: &mut [f32]) {
     let width = weight.len();
     let share = 1.0 / width as f32;
-    let rows = x.chunks_exact(width).zip(dy.chunks_exact(width)).zip(dx.chunks_exact_mut(width)).zip(moments.chunks_exact(2));
-    for (((x, dy), dx), moments) in rows {
+    for ((x, slopes), moments) in x.chunks_exact(width).zip(slopes.chunks_exact_mut(width)).zip(moments.chunks_exact(2)) {
         let (mean, inverse) = (moments[0], moments[1]);
-        // `dx` holds `g` until both means over it are known.
-        for ((((dx, x), dy), weight), (dw, db)) in dx.iter_mut().zip(x).zip(dy).zip(weight).zip(dw.iter_mut().zip(db.iter_mut()))
-        {
-            *dx = dy * weight;
+        // `slopes` holds `g` until both means over it are known.
+        for (((slope, x), weight), (dw, db)) in slopes.iter_mut().zip(x).zip(weight).zip(dw.iter_mut().zip(db.iter_mut())) {
+            let dy = *slope;
+            *slope = dy * weight;
             *dw += dy * ((x - mean) * inverse);
             *db += dy;
         }
-        let mean_g = vector::sum_of(dx, |g| g) * share;
-        let mean_gn = vector::sum_of_pairs(dx, x, |g, x| g * ((x - mean) * inverse)) * share;
-        for (dx, x) in dx.iter_mut().zip(x) {
-            *dx = (*dx - mean_g - (x - mean) * inverse * mean_gn) * inverse;
+        let mean_g = vector::sum_of(slopes, |g| g) * share;
+        let mean_gn = vector::sum_of_pairs(slopes, x, |g, x| g * ((x - mean) * inverse)) * share;
+        for (slope, x) in slopes.iter_mut().zip(x) {
+            *slope = (*slope - mean_g - (x - mean) * inverse * mean_gn) * inverse;
         }
     }
 }

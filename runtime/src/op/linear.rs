@@ -1,11 +1,12 @@
 //! `y = x W^T + b`, bias and its gradient fused, no transposed copies.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
+use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::matrix::{Matrix, MatrixMut, On, Onto, new_product, product};
-use super::parallel::rows_per_part;
-use super::{Values, values, vector};
+use super::parallel::{rows_per_part, written};
+use super::tape::{self, Gradients};
+use super::{Values, vector};
 use crate::Result;
 
 /// `x: [.., in]`, `weight: [out, in]`, `bias: [out]` give `[.., out]`; differentiable in all three.
@@ -18,10 +19,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         return Ok(reference(x, weight, bias)?);
     }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    Ok(match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, Linear)?,
-        None => x.apply_op2(&weight, Linear)?,
-    })
+    let bias = bias.map(Tensor::contiguous).transpose()?;
+    let mut shape = x.dims().to_vec();
+    shape.pop();
+    shape.push(weight.dim(0)?);
+    let inputs: Vec<&Tensor> = [&x, &weight].into_iter().chain(&bias).collect();
+    let y = tape::output(forward(&x, &weight, bias.as_ref())?, shape, &inputs)?;
+    tape::record(&y, move |dy, gradients| backward(&x, &weight, bias.as_ref(), &dy, gradients));
+    Ok(y)
 }
 
 /// The definition.
@@ -42,93 +47,43 @@ fn check(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> candle_core::Res
     Ok(())
 }
 
-struct Linear;
-
-impl Linear {
-    fn forward(&self, x: (&CpuStorage, &Layout), weight: (&CpuStorage, &Layout), bias: Option<&[f32]>) -> Forward {
-        let (out, inputs) = weight.1.shape().dims2()?;
-        let (x_values, weight) = (values(x.0, x.1)?, values(weight.0, weight.1)?);
-        let rows = x.1.shape().elem_count() / inputs.max(1);
-        let (x_values, weight) = (Matrix::row_major(x_values, rows, inputs), Matrix::row_major(weight, out, inputs).transposed());
-        let y = match bias {
-            Some(bias) => {
-                let mut y = Vec::with_capacity(rows * out);
-                (0..rows).for_each(|_| y.extend_from_slice(bias));
-                product(MatrixMut::row_major(&mut y, rows, out), Onto::Sum, 1.0, x_values, weight, On::Pool);
-                y
+/// The values of the result.
+fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> candle_core::Result<Vec<f32>> {
+    let (out, inputs) = weight.dims2()?;
+    let (x, weight, bias) = (Values::of(x)?, Values::of(weight)?, bias.map(Values::of).transpose()?);
+    let rows = x.len() / inputs.max(1);
+    let (x, weight) = (Matrix::row_major(&x, rows, inputs), Matrix::row_major(&weight, out, inputs).transposed());
+    let Some(bias) = bias else { return Ok(new_product(1.0, x, weight, On::Pool)) };
+    // SAFETY: every part consists of whole rows, as long as the bias that is written to each.
+    let mut y = unsafe {
+        written(rows * out, out, |_, part| {
+            for row in part.chunks_exact_mut(out) {
+                row.write_copy_of_slice(&bias);
             }
-            None => new_product(1.0, x_values, weight, On::Pool),
-        };
-        let mut dims = x.1.dims().to_vec();
-        dims.pop();
-        dims.push(out);
-        Ok((CpuStorage::F32(y), Shape::from(dims)))
-    }
-
-    /// The gradients of `x` (only where somebody asks) and of the weight.
-    fn backward(&self, x: &Tensor, weight: &Tensor, dy: &Values<'_>) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let (out, inputs) = weight.dims2()?;
-        let rows = dy.len() / out.max(1);
-        let dy = Matrix::row_major(dy, rows, out);
-        let dx = x.track_op().then(|| {
-            let dx = new_product(1.0, dy, Matrix::row_major(&Values::of(weight)?, out, inputs), On::Pool);
-            Tensor::from_vec(dx, x.shape(), x.device())
-        });
-        let dw = weight.track_op().then(|| {
-            let dw = new_product(1.0, dy.transposed(), Matrix::row_major(&Values::of(x)?, rows, inputs), On::Pool);
-            Tensor::from_vec(dw, weight.shape(), weight.device())
-        });
-        Ok((dx.transpose()?, dw.transpose()?))
-    }
+        })
+    };
+    product(MatrixMut::row_major(&mut y, rows, out), Onto::Sum, 1.0, x, weight, On::Pool);
+    Ok(y)
 }
 
-type Forward = candle_core::Result<(CpuStorage, Shape)>;
-
-impl CustomOp2 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
+/// Adds the gradients of those arguments for which somebody asks.
+fn backward(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    dy: &[f32],
+    gradients: &mut Gradients,
+) -> candle_core::Result<()> {
+    let (out, inputs) = weight.dims2()?;
+    let rows = dy.len() / out.max(1);
+    let slopes = Matrix::row_major(dy, rows, out);
+    let (x_values, weight_values) = (Values::of(x)?, Values::of(weight)?);
+    gradients.add_product(x, slopes, Matrix::row_major(&weight_values, out, inputs));
+    gradients.add_product(weight, slopes.transposed(), Matrix::row_major(&x_values, rows, inputs));
+    if let Some(bias) = bias {
+        gradients.add(bias, || column_sums(dy, out));
     }
-
-    fn cpu_fwd(&self, x: &CpuStorage, x_layout: &Layout, weight: &CpuStorage, weight_layout: &Layout) -> Forward {
-        self.forward((x, x_layout), (weight, weight_layout), None)
-    }
-
-    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        self.backward(x, weight, &Values::of(&dy.contiguous()?)?)
-    }
-}
-
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Forward {
-        self.forward((x, x_layout), (weight, weight_layout), Some(values(bias, bias_layout)?))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let dy = dy.contiguous()?;
-        let dy = Values::of(&dy)?;
-        let (dx, dw) = self.backward(x, weight, &dy)?;
-        let db = Tensor::from_vec(column_sums(&dy, bias.elem_count()), bias.shape(), bias.device())?;
-        Ok((dx, dw, Some(db)))
-    }
+    Ok(())
 }
 
 /// The sum of each column of `values`, `[rows, width]`; partial sums of parts are added in order.

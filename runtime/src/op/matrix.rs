@@ -30,6 +30,16 @@ impl<'a> Matrix<'a> {
         Self::strided(values, rows, cols, cols)
     }
 
+    /// Rows of the view.
+    pub(super) fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// Columns of the view.
+    pub(super) fn cols(self) -> usize {
+        self.cols
+    }
+
     /// The same values with rows and columns exchanged.
     pub(super) fn transposed(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }

@@ -5,13 +5,15 @@
 //! operations (which is also what runs on other devices than the CPU), the fused version, a test that both agree, and a test of
 //! every gradient by finite differences.
 //!
-//! All take and give contiguous FP32. On the CPU they run on rayon's current pool, work is split by rows in an order that only the
+//! They are differentiated by [`differentiate`] and not by candle, which would lose much of the time that they save; the file `tape.rs`
+//! says how. All take and give contiguous FP32. On the CPU they run on rayon's current pool, work is split by rows in an order that only the
 //! number of threads decides, and sums are added up in that order: the same thread count gives the same bits.
 
 use std::ops::Deref;
 
-use candle_core::{CpuStorage, Layout, Result, Storage, StorageRef, Tensor, bail};
+use candle_core::{CpuStorage, Result, Storage, StorageRef, Tensor, bail};
 
+mod add;
 mod attention;
 mod conv1d;
 mod cross_entropy;
@@ -24,11 +26,13 @@ mod linear;
 mod matrix;
 mod normalized_mse;
 mod parallel;
+mod tape;
 mod vector;
 
 #[cfg(test)]
 mod check;
 
+pub use add::add;
 pub use attention::{attention, attention_padded};
 pub use conv1d::conv1d;
 pub use cross_entropy::cross_entropy;
@@ -39,15 +43,8 @@ pub use kl::kl;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use normalized_mse::normalized_mse;
-
-/// The FP32 values behind an argument of a custom operation.
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(all), Some((start, end))) => Ok(&all[start..end]),
-        (CpuStorage::F32(_), None) => bail!("an operation was given a tensor that is not contiguous"),
-        _ => bail!("an operation was given {:?} values instead of FP32", candle_core::backend::BackendStorage::dtype(storage)),
-    }
-}
+pub(crate) use parallel::sum_of_squares;
+pub use tape::{Gradients, differentiate};
 
 /// The values of a contiguous FP32 tensor on the CPU, locked for reading.
 ///
@@ -66,8 +63,11 @@ impl<'a> Values<'a> {
     pub(crate) fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         let Storage::Cpu(cpu) = &*storage else { bail!("an operation of the CPU was given a tensor of another device") };
-        values(cpu, layout)?;
-        let (start, end) = (layout.start_offset(), layout.start_offset() + layout.shape().elem_count());
+        let (start, end) = match (cpu, layout.contiguous_offsets()) {
+            (CpuStorage::F32(_), Some(range)) => range,
+            (CpuStorage::F32(_), None) => bail!("an operation was given a tensor that is not contiguous"),
+            _ => bail!("an operation was given {:?} values instead of FP32", tensor.dtype()),
+        };
         Ok(Self { storage, start, end })
     }
 }

@@ -3,13 +3,11 @@
 //! Over the rows that a mask keeps: `L = mean((s - t)²) / (mean(t²) + eps)`; its gradient is `2 (s - t) / (n (mean(t²) + eps))` in
 //! those rows, where `n` counts their elements, and zero elsewhere.
 
-use std::sync::OnceLock;
-
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Shape, Tensor, bail};
+use candle_core::{D, Tensor};
 use multiversion::multiversion;
 
 use super::parallel::{for_rows, piece_sums};
-use super::{Values, values, vector};
+use super::{Values, tape, vector};
 use crate::Result;
 
 /// `student` and `teacher: [.., width]`; `mask` says for each row whether it counts (all, where there is no mask). A scalar,
@@ -30,8 +28,23 @@ pub fn normalized_mse(student: &Tensor, teacher: &Tensor, mask: Option<&[bool]>,
     if !student.device().is_cpu() {
         return Ok(reference(student, &teacher, &mask, eps)?);
     }
-    let error = NormalizedMse { teacher, mask, counted, eps, norm: OnceLock::new() };
-    Ok(student.contiguous()?.apply_op1(error)?)
+    let student = student.contiguous()?;
+    let (norm, error) = {
+        let (student, teacher) = (Values::of(&student)?, Values::of(&teacher)?);
+        let norm = sum_of_rows(&teacher, &teacher, &mask, vector::dot) / counted as f64 + f64::from(eps);
+        (norm, sum_of_rows(&student, &teacher, &mask, squared_distance) / counted as f64)
+    };
+    if norm == 0.0 {
+        return Err(candle_core::Error::Msg("the teacher's hidden states are all zero".into()).into());
+    }
+    let value = tape::output(vec![(error / norm) as f32], (), &[&student])?;
+    tape::record(&value, move |slope, gradients| {
+        let (of_student, of_teacher) = (Values::of(&student)?, Values::of(&teacher)?);
+        let share = (2.0 * f64::from(slope[0]) / (counted as f64 * norm)) as f32;
+        gradients.add(&student, || backward(&of_student, &of_teacher, &mask, share));
+        Ok(())
+    });
+    Ok(value)
 }
 
 /// The definition.
@@ -44,60 +57,28 @@ fn reference(student: &Tensor, teacher: &Tensor, mask: &[bool], eps: f32) -> can
     student.sub(&teacher)?.sqr()?.mean_all()?.div(&(teacher.sqr()?.mean_all()? + f64::from(eps))?)
 }
 
-struct NormalizedMse {
-    teacher: Tensor,
-    mask: Box<[bool]>,
-    /// Values in rows that count, at least one.
-    counted: usize,
-    eps: f32,
-    /// `mean(t²) + eps`, known after the forward pass.
-    norm: OnceLock<f64>,
+/// The sum of `of(row of a, row of b)` over rows that count.
+fn sum_of_rows(a: &[f32], b: &[f32], mask: &[bool], of: impl Fn(&[f32], &[f32]) -> f32 + Sync) -> f64 {
+    let width = a.len() / mask.len();
+    piece_sums(a.len(), |piece| {
+        // A row belongs to the piece that it starts in.
+        let rows = piece.start.div_ceil(width)..piece.end.div_ceil(width);
+        let counted = rows.filter(|row| mask[*row]).map(|row| row * width..(row + 1) * width);
+        counted.map(|row| f64::from(of(&a[row.clone()], &b[row]))).sum()
+    })
 }
 
-impl NormalizedMse {
-    /// The sum of `of(row of a, row of b)` over rows that count.
-    fn sum(&self, a: &[f32], b: &[f32], of: impl Fn(&[f32], &[f32]) -> f32 + Sync) -> f64 {
-        let width = a.len() / self.mask.len();
-        piece_sums(a.len(), |piece| {
-            // A row belongs to the piece that it starts in.
-            let rows = piece.start.div_ceil(width)..piece.end.div_ceil(width);
-            let counted = rows.filter(|row| self.mask[*row]).map(|row| row * width..(row + 1) * width);
-            counted.map(|row| f64::from(of(&a[row.clone()], &b[row]))).sum()
-        })
-    }
-}
-
-impl CustomOp1 for NormalizedMse {
-    fn name(&self) -> &'static str {
-        "normalized_mse"
-    }
-
-    fn cpu_fwd(&self, student: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (student, teacher) = (values(student, layout)?, Values::of(&self.teacher)?);
-        let count = self.counted as f64;
-        let norm = self.sum(&teacher, &teacher, vector::dot) / count + f64::from(self.eps);
-        let error = self.sum(student, &teacher, squared_distance) / count;
-        if norm == 0.0 {
-            bail!("the teacher's hidden states are all zero");
+/// The gradient of the student's states: `share (s - t)` in rows that count.
+fn backward(student: &[f32], teacher: &[f32], mask: &[bool], share: f32) -> Vec<f32> {
+    let width = student.len() / mask.len();
+    let mut gradient = vec![0.0; student.len()];
+    for_rows(&mut gradient, width, |first, part| {
+        for (row, gradient) in (first..).zip(part.chunks_exact_mut(width)).filter(|(row, _)| mask[*row]) {
+            let part = row * width..(row + 1) * width;
+            differences(&student[part.clone()], &teacher[part], share, gradient);
         }
-        let _ = self.norm.set(norm);
-        Ok((CpuStorage::F32(vec![(error / norm) as f32]), Shape::from(())))
-    }
-
-    fn bwd(&self, student: &Tensor, _: &Tensor, slope: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let Some(norm) = self.norm.get() else { bail!("normalized error: backward before forward") };
-        let (values, teacher) = (Values::of(student)?, Values::of(&self.teacher)?);
-        let width = values.len() / self.mask.len();
-        let share = (2.0 * f64::from(slope.to_scalar::<f32>()?) / (self.counted as f64 * norm)) as f32;
-        let mut gradient = vec![0.0; values.len()];
-        for_rows(&mut gradient, width, |first, part| {
-            for (row, gradient) in (first..).zip(part.chunks_exact_mut(width)).filter(|(row, _)| self.mask[*row]) {
-                let part = row * width..(row + 1) * width;
-                differences(&values[part.clone()], &teacher[part], share, gradient);
-            }
-        });
-        Ok(Some(Tensor::from_vec(gradient, student.shape(), student.device())?))
-    }
+    });
+    gradient
 }
 
 /// `sum (s - t)²`.

@@ -4,8 +4,10 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
+use super::vector;
+
 /// Values per piece of [`piece_sums`], and the fewest that are worth a second thread.
-pub(crate) const PIECE: usize = 16 * 1024;
+const PIECE: usize = 16 * 1024;
 
 /// Rows per part when `rows` of `width` values are shared out.
 pub(super) fn rows_per_part(rows: usize, width: usize) -> usize {
@@ -22,20 +24,25 @@ pub(super) fn for_rows<T: Send>(out: &mut [T], width: usize, work: impl Fn(usize
     out.par_chunks_mut(rows * width).enumerate().for_each(|(part, out)| work(part * rows, out));
 }
 
-/// `len` new values; `write(first, part)` is called for consecutive parts of them.
+/// `len` new values in rows of `width`; `write(first_row, part)` is called for consecutive parts of them.
 ///
 /// # Safety
 /// `write` writes every element of its part.
-pub(super) unsafe fn written(len: usize, write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) -> Vec<f32> {
+pub(super) unsafe fn written(len: usize, width: usize, write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) -> Vec<f32> {
     let mut values = Vec::with_capacity(len);
-    for_rows(&mut values.spare_capacity_mut()[..len], 1, write);
+    for_rows(&mut values.spare_capacity_mut()[..len], width, write);
     // SAFETY: the parts cover all elements, and the caller promises that each part was written.
     unsafe { values.set_len(len) };
     values
 }
 
+/// The sum of the squares of `values`, in double precision.
+pub(crate) fn sum_of_squares(values: &[f32]) -> f64 {
+    piece_sums(values.len(), |piece| vector::sum_of_squares(&values[piece]))
+}
+
 /// The sum of `of(piece)` over pieces of [`PIECE`] values of `0..len`, added up in order, whatever the number of threads.
-pub(crate) fn piece_sums(len: usize, of: impl Fn(std::ops::Range<usize>) -> f64 + Sync) -> f64 {
+pub(super) fn piece_sums(len: usize, of: impl Fn(std::ops::Range<usize>) -> f64 + Sync) -> f64 {
     let pieces = (0..len.div_ceil(PIECE)).into_par_iter();
     let sums: Vec<f64> = pieces.map(|piece| of(piece * PIECE..len.min((piece + 1) * PIECE))).collect();
     sums.iter().sum()

@@ -4,6 +4,8 @@
 //! run in 16 lanes that are added pairwise at the end: fast, in the same order on every machine, and more precise than one running
 //! sum.
 
+use std::mem::MaybeUninit;
+
 use multiversion::multiversion;
 
 /// Values that a sum keeps apart until its end.
@@ -78,6 +80,20 @@ pub(super) fn sum_of_pairs(a: &[f32], b: &[f32], of: impl Fn(f32, f32) -> f32) -
     fold(lanes)
 }
 
+/// `sum values²`, in double precision.
+#[multiversion(targets = "simd")]
+pub(super) fn sum_of_squares(values: &[f32]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let mut chunks = values.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane += f64::from(value) * f64::from(value);
+        }
+    }
+    let rest = chunks.remainder().iter().map(|&value| f64::from(value) * f64::from(value));
+    lanes.into_iter().chain(rest).sum()
+}
+
 /// `sum a b`.
 #[multiversion(targets = "simd")]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -126,6 +142,14 @@ pub(super) fn scale(values: &mut [f32], scale: f32) {
 pub(super) fn add(sums: &mut [f32], values: &[f32]) {
     for (sum, value) in sums.iter_mut().zip(values) {
         *sum += value;
+    }
+}
+
+/// `sums = a + b`, all of one length.
+#[multiversion(targets = "simd")]
+pub(super) fn write_sum(a: &[f32], b: &[f32], sums: &mut [MaybeUninit<f32>]) {
+    for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+        sum.write(a + b);
     }
 }
 
@@ -179,6 +203,7 @@ mod tests {
         for len in 0..70 {
             let values: Vec<f32> = (0..len).map(|i| (i % 5) as f32 - 7.0).collect();
             assert_eq!(dot(&values, &values), values.iter().map(|v| v * v).sum::<f32>());
+            assert_eq!(sum_of_squares(&values), values.iter().map(|v| f64::from(v * v)).sum::<f64>());
             assert_eq!(max(&values), values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         }
     }

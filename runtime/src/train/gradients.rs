@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::backprop::GradStore;
+use rayon::prelude::*;
 
 use super::student::{Student, mask_of};
-use crate::{Fault, Mask, Result};
+use crate::{Fault, Mask, Result, op};
 
 /// Sums of gradients over the passes of a step.
 #[derive(Default)]
@@ -13,16 +13,14 @@ pub(super) struct Gradients(BTreeMap<String, Vec<f32>>);
 
 impl Gradients {
     /// Adds what one backward pass found.
-    pub(super) fn add(&mut self, store: &GradStore, student: &Student) -> Result<()> {
+    pub(super) fn add(&mut self, mut found: op::Gradients, student: &Student) {
         for (name, variable) in &student.variables {
-            let Some(gradient) = store.get(variable.as_tensor()) else { continue };
-            let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
+            let Some(gradient) = found.take(variable) else { continue };
             match self.0.get_mut(name) {
-                Some(sum) => sum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value),
+                Some(sum) => sum.par_iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value),
                 None => drop(self.0.insert(name.clone(), gradient)),
             }
         }
-        Ok(())
     }
 
     /// Every gradient, in the order of names.
@@ -61,16 +59,15 @@ impl Gradients {
     /// # Errors
     /// Gradients that are not finite.
     pub(super) fn clip(&mut self, limit: Option<f64>) -> Result<()> {
-        let square = |gradient: &Vec<f32>| gradient.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
-        let norm = self.0.values().map(square).sum::<f64>().sqrt();
+        let norm = self.0.values().map(|gradient| op::sum_of_squares(gradient)).sum::<f64>().sqrt();
         if !norm.is_finite() {
-            let bad = self.0.iter().find(|(_, gradient)| !square(gradient).is_finite());
+            let bad = self.0.iter().find(|(_, gradient)| !op::sum_of_squares(gradient).is_finite());
             let name = bad.map_or("", |(name, _)| name);
             return Err(Fault::running(format!("the gradient of `{name}` is not finite")));
         }
         if let Some(limit) = limit.filter(|&limit| norm > limit) {
             let scale = (limit / norm) as f32;
-            self.0.values_mut().flatten().for_each(|value| *value *= scale);
+            self.0.values_mut().for_each(|gradient| gradient.par_iter_mut().for_each(|value| *value *= scale));
         }
         Ok(())
     }

@@ -25,13 +25,12 @@ pub use objective::Objective;
 
 use crate::augmentation::{Augmentations, Random};
 use crate::dataset::{Order, Rows};
-use crate::loss::Outputs;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::run::{Event, Snapshot};
 use crate::schedule::{StageLength, Timeline};
 use crate::stage::Work;
-use crate::{Checkpoint, Fault, Result};
+use crate::{Checkpoint, Fault, Result, op};
 use curves::Curves;
 use gradients::Gradients;
 use objective::Term;
@@ -206,12 +205,15 @@ impl<'a> Training<'a> {
         });
         let batch = self.examples.collate(&examples.collect::<Result<Vec<_>>>()?)?;
         let teacher = self.teacher.as_deref().map(|teacher| objective::outputs(teacher, &batch)).transpose()?;
-        let student: Outputs = objective::outputs(&*self.student.model, &batch)?;
-        let (total, terms) = objective::evaluate(&self.terms, self.step, &batch, &student, teacher.as_ref())?;
-        if let Some((term, value)) = self.terms.iter().zip(&terms).find(|(_, value)| !value.is_finite()) {
-            return Err(self.unstable(Fault::running(format!("the loss `{}` is {value}", term.name))));
-        }
-        gradients.add(&(total * share)?.backward()?, &self.student)?;
+        let (found, terms) = op::differentiate(|| {
+            let student = objective::outputs(&*self.student.model, &batch)?;
+            let (total, terms) = objective::evaluate(&self.terms, self.step, &batch, &student, teacher.as_ref())?;
+            if let Some((term, value)) = self.terms.iter().zip(&terms).find(|(_, value)| !value.is_finite()) {
+                return Err(self.unstable(Fault::running(format!("the loss `{}` is {value}", term.name))));
+            }
+            Ok(((total * share)?, terms))
+        })?;
+        gradients.add(found, &self.student);
         Ok(terms)
     }
 

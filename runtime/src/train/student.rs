@@ -10,7 +10,7 @@ use crate::linear::{Dense, Linear};
 use crate::model::{self, Model, Source};
 use crate::optimizer::Optimizer;
 use crate::run::Snapshot;
-use crate::{Checkpoint, Fault, Mask, Result};
+use crate::{Checkpoint, Fault, Mask, Result, op};
 
 /// A model whose parameters are trained.
 pub(super) struct Student {
@@ -50,31 +50,22 @@ impl Student {
         masks: &BTreeMap<String, Mask>,
     ) -> Result<()> {
         for (name, gradient) in gradients.iter() {
-            let mut values = self.values(name)?;
-            if let Some(moments) = self.moments.get_mut(name) {
-                optimizer.step(step, rate, &mut values, gradient, moments);
-            }
-            if let Some(mask) = mask_of(masks, name) {
-                mask.apply(&mut values);
-            }
-            self.set(name, values)?;
+            let variable = self.variables.get(name).ok_or_else(|| unknown(name))?;
+            let moments = self.moments.get_mut(name).ok_or_else(|| unknown(name))?;
+            op::in_place(variable, |values| {
+                optimizer.step(step, rate, values, gradient, moments);
+                if let Some(mask) = mask_of(masks, name) {
+                    mask.apply(values);
+                }
+            })?;
         }
         Ok(())
     }
 
-    /// The values of the variable `name`.
-    fn values(&self, name: &str) -> Result<Vec<f32>> {
-        Ok(self.variable(name)?.as_tensor().flatten_all()?.to_vec1()?)
-    }
-
     /// Replaces the values of the variable `name`.
     pub(super) fn set(&self, name: &str, values: Vec<f32>) -> Result<()> {
-        let variable = self.variable(name)?;
+        let variable = self.variables.get(name).ok_or_else(|| unknown(name))?;
         Ok(variable.set(&Tensor::from_vec(values, variable.dims(), variable.device())?)?)
-    }
-
-    fn variable(&self, name: &str) -> Result<&Var> {
-        self.variables.get(name).ok_or_else(|| Fault::internal(format!("`{name}` is not trained")))
     }
 
     /// `base` with the values that the variables have now.
@@ -116,6 +107,11 @@ impl Student {
         }
         Ok(())
     }
+}
+
+/// The fault for a name that no trained parameter has.
+fn unknown(name: &str) -> Fault {
+    Fault::internal(format!("`{name}` is not trained"))
 }
 
 /// The mask of the parameter `name`, if it is the weight of a masked layer.

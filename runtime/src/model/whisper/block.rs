@@ -49,6 +49,6 @@ impl FeedForward {
     /// `x: [batch, time, width]`, the residual included.
     pub(super) fn forward(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<Tensor> {
         let hidden = op::gelu(&self.up.forward(&self.norm.forward(x)?, taps)?)?;
-        Ok((x + self.down.forward(&hidden, taps)?)?)
+        op::add(x, &self.down.forward(&hidden, taps)?)
     }
 }

@@ -99,7 +99,7 @@ impl Block {
     fn forward(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<Tensor> {
         let normed = self.norm.forward(x)?;
         let memory = self.attention.keys_values(&normed, taps)?;
-        let x = (x + self.attention.forward(&normed, &memory, false, taps)?)?;
+        let x = op::add(x, &self.attention.forward(&normed, &memory, false, taps)?)?;
         let hidden = self.feed_forward.forward(&x, taps)?;
         taps.block_output(&self.path, &hidden)?;
         Ok(hidden)
