@@ -3,8 +3,10 @@
 //! Views know their bounds, so that the unsafe call below can be checked by reading this file alone.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use gemm::Parallelism;
+use rayon::prelude::*;
 
 /// A strided view of FP32 values.
 ///
@@ -40,6 +42,17 @@ impl<'a> Matrix<'a> {
         self.cols
     }
 
+    /// Some of the rows.
+    fn some_rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.end <= self.rows, "rows of the view");
+        Self { values: self.values.get(rows.start * self.row_stride..).unwrap_or_default(), rows: rows.len(), ..self }
+    }
+
+    /// Some of the columns.
+    fn some_cols(self, cols: Range<usize>) -> Self {
+        self.transposed().some_rows(cols).transposed()
+    }
+
     /// The same values with rows and columns exchanged.
     pub(super) fn transposed(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
@@ -68,6 +81,30 @@ impl<'a> MatrixMut<'a> {
     pub(super) fn row_major(values: &'a mut [f32], rows: usize, cols: usize) -> Self {
         Self::strided(values, rows, cols, cols)
     }
+}
+
+// SAFETY: whoever holds a view is the only one to touch its elements, on whatever thread.
+unsafe impl Send for MatrixMut<'_> {}
+
+impl<'a> MatrixMut<'a> {
+    /// Views of `count` rows each, less in the last, and which rows they are; no two have an element in common.
+    fn in_rows(self, count: usize) -> impl Iterator<Item = (Range<usize>, Self)> {
+        ranges(self.rows, count).map(move |rows| {
+            let start = self.start.wrapping_add(rows.start * self.row_stride);
+            (rows.clone(), Self { start, rows: rows.len(), ..self })
+        })
+    }
+
+    /// Views of `count` columns each, less in the last, and which columns they are; no two have an element in common.
+    fn in_cols(self, count: usize) -> impl Iterator<Item = (Range<usize>, Self)> {
+        ranges(self.cols, count)
+            .map(move |cols| (cols.clone(), Self { start: self.start.wrapping_add(cols.start), cols: cols.len(), ..self }))
+    }
+}
+
+/// `0..len` in ranges of `count`, less in the last.
+fn ranges(len: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(count.max(1)).map(move |first| first..len.min(first + count))
 }
 
 /// Values that several threads write at once, each its own columns.
@@ -122,11 +159,32 @@ pub(super) enum On {
 /// When the shapes do not fit each other.
 pub(super) fn product(out: MatrixMut<'_>, onto: Onto, scale: f32, a: Matrix<'_>, b: Matrix<'_>, on: On) {
     assert!(a.cols == b.rows && out.rows == a.rows && out.cols == b.cols, "matrix shapes fit");
-    let parallelism = match on {
-        On::Thread => Parallelism::None,
-        On::Pool => Parallelism::Rayon(0),
+    let threads = match on {
+        On::Pool if out.rows * out.cols * a.cols >= WORTHWHILE => rayon::current_num_threads(),
+        _ => 1,
     };
-    // SAFETY: the views' invariants say that every element which `gemm` reads or writes is inside, and that nobody else holds `out`.
+    // The longer side is shared out: then the threads pack the least of the same operand.
+    let mut parts = Vec::with_capacity(threads);
+    if out.rows >= out.cols {
+        let count = out.rows.div_ceil(threads).next_multiple_of(TILE.0);
+        parts.extend(out.in_rows(count).map(|(rows, out)| (out, a.some_rows(rows), b)));
+    } else {
+        let count = out.cols.div_ceil(threads).next_multiple_of(TILE.1);
+        parts.extend(out.in_cols(count).map(|(cols, out)| (out, a, b.some_cols(cols))));
+    }
+    parts.into_par_iter().for_each(|(out, a, b)| multiply(out, onto, scale, a, b));
+}
+
+/// Multiply-adds that are worth a second thread.
+const WORTHWHILE: usize = 1 << 19;
+
+/// Rows and columns that `gemm` computes at once.
+const TILE: (usize, usize) = (6, 16);
+
+/// [`product`] on the calling thread, of shapes that fit.
+fn multiply(out: MatrixMut<'_>, onto: Onto, scale: f32, a: Matrix<'_>, b: Matrix<'_>) {
+    // SAFETY: the views' invariants say that every element which `gemm` reads or writes is inside, and that nobody else holds `out`;
+    // `product` has checked that the shapes fit.
     unsafe {
         gemm::gemm(
             out.rows,
@@ -147,7 +205,7 @@ pub(super) fn product(out: MatrixMut<'_>, onto: Onto, scale: f32, a: Matrix<'_>,
             false,
             false,
             false,
-            parallelism,
+            Parallelism::None,
         );
     }
 }
@@ -199,5 +257,17 @@ mod tests {
         }
         let (a, b) = (Matrix::row_major(&a, m, k), Matrix::row_major(&b, k, n));
         assert_eq!(new_product(1.0, a, b, On::Thread), expected);
+    }
+
+    #[test]
+    fn threads_share_rows_or_columns_and_forget_none() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        for (m, k, n) in [(131, 65, 70), (70, 65, 131), (1, 1 << 13, 67), (67, 1 << 13, 1)] {
+            let a: Vec<f32> = (0..m * k).map(|i| (i % 11) as f32 - 5.0).collect();
+            let b: Vec<f32> = (0..k * n).map(|i| (i % 7) as f32 - 3.0).collect();
+            let (left, right) = (Matrix::row_major(&a, m, k), Matrix::row_major(&b, k, n));
+            assert!(m * k * n >= WORTHWHILE, "one thread would compute this");
+            assert_eq!(pool.install(|| new_product(1.0, left, right, On::Pool)), plain(&a, &b, m, k, n));
+        }
     }
 }
