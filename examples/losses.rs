@@ -12,7 +12,7 @@ use sparsec_runtime::facts::{FileFacts, Files};
 use sparsec_runtime::report::{ModelRecord, Report, Verdict};
 use sparsec_runtime::run::{Options, SAVE_EVERY, Silent, execute};
 use sparsec_runtime::vocabulary::vocabulary;
-use sparsec_runtime::{Fault, FaultKind, Result};
+use sparsec_runtime::{Fault, FaultKind, Result, memory};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ const SEEDS: [&str; 3] = ["1", "2", "3"];
 const MODELS: [&str; 4] = ["dense", "task_only", "with_kl", "with_squarehead"];
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 /// Set by the first Ctrl-C: the run saves its state and stops. The second ends the process at once.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);

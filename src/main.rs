@@ -10,11 +10,11 @@ mod exit;
 mod progress;
 
 use clap::Parser;
-use sparsec_runtime::threads;
+use sparsec_runtime::{memory, threads};
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 fn main() -> ExitCode {
     let arguments = command::Arguments::parse();

@@ -12,10 +12,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sparsec_runtime::optimizer::{AdamW, Optimizer};
 use sparsec_runtime::schedule::{Numbers, Schedule};
-use sparsec_runtime::{Result, op, threads};
+use sparsec_runtime::{Result, memory, op, threads};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 /// Width of one head of attention.
 const DEPTH: usize = 64;

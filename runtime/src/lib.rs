@@ -19,6 +19,7 @@ pub mod generate;
 pub mod linear;
 pub mod loss;
 pub mod measure;
+pub mod memory;
 pub mod metric;
 pub mod model;
 pub mod op;

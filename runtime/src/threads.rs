@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::{Fault, Result};
+use crate::{Fault, Result, memory};
 
 /// Does `work` on a pool of `threads` threads; without a wish it has one per core. Call once, at the start of the process.
 ///
@@ -13,6 +13,7 @@ use crate::{Fault, Result};
 /// When the pool was sized before, or the machine refuses threads.
 pub fn run<R: Send>(threads: Option<NonZeroUsize>, work: impl FnOnce() -> R + Send) -> Result<R> {
     let threads = threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    memory::keep_free();
     // candle has a second pool for elementwise operations, whose threads spin while they wait for each other.
     // SAFETY: the process has no other thread yet that could read the environment at the same time.
     unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
