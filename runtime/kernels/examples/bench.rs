@@ -5,15 +5,16 @@
 use std::error::Error;
 use std::str::FromStr;
 
-use sparsec_kernels::Cpu;
 use sparsec_kernels::bench::{Case, Prepared, Report};
 use sparsec_kernels::cpu::Peak;
 use sparsec_kernels::format::{FORMATS, Format, by_word};
+use sparsec_kernels::{Cpu, Element};
 
 struct Arguments {
     shapes: Vec<(usize, usize)>,
     tokens: Vec<usize>,
     sparsity_percent: Vec<f64>,
+    elements: Vec<Element>,
     formats: Vec<&'static dyn Format>,
     threads: usize,
     seconds: f64,
@@ -28,6 +29,7 @@ impl Arguments {
             shapes: vec![(3072, 768)],
             tokens: vec![1, 8, 64, 384],
             sparsity_percent: vec![75.0],
+            elements: vec![Element::Fp32],
             formats: FORMATS.to_vec(),
             threads: 1,
             seconds: 0.5,
@@ -42,13 +44,14 @@ impl Arguments {
                 "--shapes" => parsed.shapes = value()?.split(',').map(shape).collect::<Result<_, _>>()?,
                 "--tokens" => parsed.tokens = list(&value()?)?,
                 "--sparsity" => parsed.sparsity_percent = list(&value()?)?,
+                "--elements" => parsed.elements = value()?.split(',').map(Element::by_word).collect::<Result<_, _>>()?,
                 "--formats" => parsed.formats = value()?.split(',').map(by_word).collect::<Result<_, _>>()?,
                 "--threads" => parsed.threads = value()?.parse()?,
                 "--seconds" => parsed.seconds = value()?.parse()?,
                 "--chain-mib" => parsed.chain_mib = value()?.parse()?,
                 "--json" => parsed.json = true,
                 "--peak" => parsed.peak = true,
-                _ => return Err(format!("{word} is not a flag; there are --shapes, --tokens, --sparsity, --formats, --threads, --seconds, --chain-mib, --peak and --json").into()),
+                _ => return Err(format!("{word} is not a flag; there are --shapes, --tokens, --sparsity, --elements, --formats, --threads, --seconds, --chain-mib, --peak and --json").into()),
             }
         }
         Ok(parsed)
@@ -80,10 +83,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     for &(rows, cols) in &arguments.shapes {
         for &percent in &arguments.sparsity_percent {
             let chain = (arguments.chain_mib << 20).div_ceil(rows * cols * size_of::<f32>()).max(1);
-            let prepared = Prepared::new(Case { rows, cols, sparsity: percent / 100.0, chain }, &arguments.formats)?;
-            for &tokens in &arguments.tokens {
-                let report = prepared.measure(tokens, arguments.seconds)?;
-                if arguments.json { println!("{}", serde_json::to_string(&report)?) } else { print(&report) }
+            for &element in &arguments.elements {
+                let case = Case { rows, cols, element, sparsity: percent / 100.0, chain };
+                let prepared = Prepared::new(case, &arguments.formats)?;
+                for &tokens in &arguments.tokens {
+                    let report = prepared.measure(tokens, arguments.seconds)?;
+                    if arguments.json { println!("{}", serde_json::to_string(&report)?) } else { print(&report) }
+                }
             }
         }
     }
@@ -101,13 +107,13 @@ fn print(report: &Report) {
         case.chain
     );
     println!(
-        "{:>10} {:>10} {:>21} {:>9} {:>8} {:>7} {:>8} {:>9} {:>9}",
+        "{:>15} {:>10} {:>21} {:>9} {:>8} {:>7} {:>8} {:>9} {:>9}",
         "format", "ms", "min-max", "GFLOP/s", "kept", "GB/s", "x dense", "code MiB", "compile s"
     );
     for format in &report.formats {
         println!(
-            "{:>10} {:>10.4} {:>10.4}-{:<10.4} {:>9.1} {:>8.1} {:>7.1} {:>8.2} {:>9.2} {:>9.2}",
-            format.format,
+            "{:>15} {:>10.4} {:>10.4}-{:<10.4} {:>9.1} {:>8.1} {:>7.1} {:>8.2} {:>9.2} {:>9.2}",
+            format!("{} {}", format.element, format.format),
             format.median_ms,
             format.min_ms,
             format.max_ms,
@@ -120,6 +126,6 @@ fn print(report: &Report) {
         );
     }
     for (word, reason) in &report.refused {
-        println!("{word:>10} {reason}");
+        println!("{word:>15} {reason}");
     }
 }

@@ -3,6 +3,7 @@
 pub mod bench;
 mod buffer;
 pub mod cpu;
+pub mod element;
 mod error;
 pub mod format;
 mod jit;
@@ -17,6 +18,7 @@ mod testing;
 mod tune;
 
 pub use cpu::{Cpu, Tier};
+pub use element::{Element, Values};
 pub use error::{KernelError, Result};
 pub use jit::CodeBudget;
 pub use linear::{Choice, Chosen, Explanation, Options, SparseLinear};

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::format::{Compressed, FORMATS, Footprint, Progress, Target, by_word};
 use crate::tune::{Key, Race, Times, TokenRange, Tuning, race, rule};
-use crate::{CodeBudget, Cpu, KernelError, Mask, Operands, SparseMatrix, Tier};
+use crate::{CodeBudget, Cpu, Element, KernelError, Mask, Operands, SparseMatrix, Tier};
 
 /// How the format of a layer is chosen.
 #[derive(Clone, Debug)]
@@ -60,14 +60,21 @@ pub struct SparseLinear {
 }
 
 impl SparseLinear {
-    /// Prepares the row-major `[rows, cols]` `weights` under `mask`; `bias: [rows]`.
+    /// Prepares the row-major `[rows, cols]` FP32 `weights` under `mask`; `bias: [rows]`.
+    ///
+    /// # Errors
+    /// As [`SparseLinear::of`].
+    pub fn prepare(weights: &[f32], mask: Mask, bias: Option<&[f32]>, options: &Options) -> Result<Self> {
+        Self::of(&SparseMatrix::new(weights, mask)?, bias, options)
+    }
+
+    /// Prepares a matrix of any element; `bias: [rows]`, none is zeros.
     ///
     /// # Errors
     /// When a length is not what its shape says, or [`Choice::Always`] names a format that does not exist or cannot serve.
-    pub fn prepare(weights: &[f32], mask: Mask, bias: Option<&[f32]>, options: &Options) -> Result<Self> {
-        let matrix = SparseMatrix::new(weights, mask)?;
+    pub fn of(matrix: &SparseMatrix, bias: Option<&[f32]>, options: &Options) -> Result<Self> {
         let zeros = vec![0.0; matrix.rows()];
-        Preparation::new(&matrix, bias.unwrap_or(&zeros), options).finish()
+        Preparation::new(matrix, bias.unwrap_or(&zeros), options).finish()
     }
 
     /// `x: [tokens, cols]` to `y: [tokens, rows]`, row-major, on the current thread pool.
@@ -94,17 +101,16 @@ impl SparseLinear {
         self.forms[self.served[0].1].mask()
     }
 
-    /// New values under the same mask; `weights: [rows, cols]`, `bias: [rows]`. No code is made again.
+    /// New values of the same element under the same mask; `bias: [rows]`. No code is made again.
     ///
     /// # Errors
-    /// When a length is not what its shape says.
-    pub fn set_values(&mut self, weights: &[f32], bias: Option<&[f32]>) -> Result<()> {
-        let matrix = SparseMatrix::new(weights, self.mask().clone())?;
+    /// When mask, element or a length is not that of this layer.
+    pub fn set_values(&mut self, matrix: &SparseMatrix, bias: Option<&[f32]>) -> Result<()> {
         let zeros = vec![0.0; matrix.rows()];
-        self.forms.iter_mut().try_for_each(|form| form.set_values(&matrix, bias.unwrap_or(&zeros)))
+        self.forms.iter_mut().try_for_each(|form| form.set_values(matrix, bias.unwrap_or(&zeros)))
     }
 
-    /// The matrix that is computed with, `[rows, cols]` row-major, zeros where pruned.
+    /// The matrix that is computed with, scales multiplied in: `[rows, cols]` row-major, zeros where pruned.
     pub fn expand(&self) -> Vec<f32> {
         self.form(1).expand()
     }
@@ -137,6 +143,8 @@ pub struct Explanation {
     pub rows: usize,
     /// Inputs.
     pub cols: usize,
+    /// How the weights are stored.
+    pub element: Element,
     /// Share of weights that are pruned, 0 to 1.
     pub sparsity: f64,
     /// One choice per range of token counts, rising.
@@ -164,7 +172,7 @@ pub struct Chosen {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "[{}, {}] at {:.0} % sparsity", self.rows, self.cols, self.sparsity * 100.0)?;
+        writeln!(f, "[{}, {}] {} at {:.0} % sparsity", self.rows, self.cols, self.element, self.sparsity * 100.0)?;
         for choice in &self.choices {
             write!(f, "  from {:>3} tokens: {} ({})", choice.first_tokens, choice.format, choice.reason)?;
             for (word, time) in &choice.milliseconds {
@@ -212,6 +220,7 @@ impl<'a> Preparation<'a> {
             explanation: Explanation {
                 rows: self.matrix.rows(),
                 cols: self.matrix.cols(),
+                element: self.matrix.element(),
                 sparsity: self.matrix.mask().sparsity(),
                 choices,
                 refused: self.refused,
@@ -239,7 +248,7 @@ impl<'a> Preparation<'a> {
             reason: reason.into(),
             milliseconds,
         };
-        let key = Key::here(self.matrix.mask(), self.options.tier, range);
+        let key = Key::here(self.matrix, self.options.tier, range);
         let (tuning, may_measure) = match &self.options.choice {
             Choice::Always(word) => {
                 return match self.form(word)? {
@@ -265,7 +274,7 @@ impl<'a> Preparation<'a> {
             let fastest = times.iter().min_by(|a, b| a.1.total_cmp(b.1)).map_or("dense", |(word, _)| word.as_str());
             return Ok(chosen(fastest, "fastest when measured", times.clone()));
         }
-        for word in rule(self.options.tier, self.matrix.mask().sparsity(), range) {
+        for word in rule(self.matrix, self.options.tier, range) {
             if self.form(word)? {
                 return Ok(chosen(word, "by rule, as the tuning file does not know this layer", Times::new()));
             }
@@ -331,51 +340,58 @@ impl<'a> Preparation<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, random_matrix, random_values};
+    use crate::testing::{assert_close, random_matrix, random_values, rounded};
 
-    fn prepare(choice: Choice) -> Result<SparseLinear> {
-        let matrix = random_matrix(40, 96, 0.25, 3);
+    fn prepare(choice: Choice, element: Element) -> Result<SparseLinear> {
+        let matrix = rounded(&random_matrix(40, 96, 0.25, 3), element).unwrap();
         let options = Options { tokens: vec![1, 8, 64], choice, ..Options::default() };
-        SparseLinear::prepare(matrix.weights(), (**matrix.mask()).clone(), Some(&random_values(40, 1)), &options)
+        SparseLinear::of(&matrix, Some(&random_values(40, 1)), &options)
     }
 
     #[test]
     fn every_token_count_is_served_and_explained() {
-        let matrix = random_matrix(40, 96, 0.25, 3);
-        let tuning = Tuning::default();
-        for choice in [Choice::Measure(tuning.clone()), Choice::Frozen(tuning), Choice::Frozen(Tuning::default())] {
-            let linear = prepare(choice).unwrap();
-            assert_eq!(linear.explain().choices.len(), 3);
-            assert_eq!(linear.expand(), matrix.weights());
-            for tokens in [0, 1, 3, 20, 64, 70] {
-                let x = random_values(tokens * 96, 2);
-                let (mut y, mut expected) = (vec![0.0; tokens * 40], vec![0.0; tokens * 40]);
-                linear.forward(&x, tokens, &mut y).unwrap();
-                matrix.product(&x, tokens, &random_values(40, 1), &mut expected).unwrap();
-                assert_close(&y, &expected, 96, &linear.explain().to_string());
+        for element in Element::ALL {
+            let matrix = rounded(&random_matrix(40, 96, 0.25, 3), element).unwrap();
+            let tuning = Tuning::default();
+            for choice in [Choice::Measure(tuning.clone()), Choice::Frozen(tuning), Choice::Frozen(Tuning::default())] {
+                let linear = prepare(choice, element).unwrap();
+                assert_eq!(linear.explain().choices.len(), 3);
+                assert!(linear.explain().to_string().contains(element.word()));
+                assert_eq!(linear.expand(), matrix.expand());
+                for tokens in [0, 1, 3, 20, 64, 70] {
+                    let x = random_values(tokens * 96, 2);
+                    let (mut y, mut expected) = (vec![0.0; tokens * 40], vec![0.0; tokens * 40]);
+                    linear.forward(&x, tokens, &mut y).unwrap();
+                    matrix.product(&x, tokens, &random_values(40, 1), &mut expected).unwrap();
+                    assert_close(&y, &expected, 96, &linear.explain().to_string());
+                }
             }
         }
     }
 
     #[test]
-    fn a_frozen_choice_repeats_what_was_measured() {
+    fn a_frozen_choice_repeats_what_was_measured_for_its_element() {
         let tuning = Tuning::default();
         let words = |linear: SparseLinear| linear.explanation.choices.into_iter().map(|choice| choice.format).collect::<Vec<_>>();
-        let measured = words(prepare(Choice::Measure(tuning.clone())).unwrap());
-        assert_eq!(words(prepare(Choice::Frozen(tuning)).unwrap()), measured);
+        for element in Element::ALL {
+            let measured = words(prepare(Choice::Measure(tuning.clone()), element).unwrap());
+            let frozen = prepare(Choice::Frozen(tuning.clone()), element).unwrap();
+            assert!(frozen.explain().choices.iter().all(|choice| choice.reason.contains("tuning file")));
+            assert_eq!(words(frozen), measured);
+        }
     }
 
     #[test]
     fn code_past_the_budget_is_not_made_and_that_is_said() {
         let matrix = random_matrix(40, 96, 0.25, 3);
         let options = Options { code_budget: CodeBudget::of_bytes(100), tokens: vec![64], ..Options::default() };
-        let linear = SparseLinear::prepare(matrix.weights(), (**matrix.mask()).clone(), None, &options).unwrap();
+        let linear = SparseLinear::of(&matrix, None, &options).unwrap();
         assert_eq!(linear.footprint().code_bytes, 0);
         if options.tier > Tier::Portable {
             assert!(linear.explain().to_string().contains("no rowblock: its code would take about"), "{}", linear.explain());
         }
         let few_zeros = random_matrix(40, 96, 0.9, 3);
-        let linear = SparseLinear::prepare(few_zeros.weights(), (**few_zeros.mask()).clone(), None, &Options::default()).unwrap();
+        let linear = SparseLinear::of(&few_zeros, None, &Options::default()).unwrap();
         assert!(linear.explain().refused["bitmask"].contains("below 30 % sparsity"));
     }
 
@@ -389,17 +405,23 @@ mod tests {
         assert!(preparation.refuse("dense", KernelError::Shape("too long".into())).is_err());
         let linear = preparation.finish().unwrap();
         let Explanation { choices, refused, miscompiled, .. } = linear.explain();
-        assert!(choices.iter().all(|choice| ["dense", "gemm"].contains(&choice.format.as_str())), "{choices:?}");
+        assert!(choices.iter().all(|choice| !["rowblock", "bitmask"].contains(&choice.format.as_str())), "{choices:?}");
         assert_eq!((refused["rowblock"].as_str(), refused["bitmask"].as_str()), ("an index register", "no room"));
         assert_eq!(miscompiled.iter().collect::<Vec<_>>(), ["rowblock"]);
     }
 
     #[test]
-    fn a_format_can_be_asked_for() {
-        let linear = prepare(Choice::Always("dense")).unwrap();
+    fn a_format_can_be_asked_for_and_values_can_change() {
+        let mut linear = prepare(Choice::Always("dense"), Element::Int8).unwrap();
         assert!(linear.explain().choices.iter().all(|choice| choice.format == "dense"));
-        assert!(linear.footprint().data_bytes > 40 * 96 * 4);
-        assert!(prepare(Choice::Always("nothing")).is_err());
+        assert!(linear.footprint().data_bytes > 40 * 96);
+        assert!(prepare(Choice::Always("nothing"), Element::Int8).is_err());
         assert!(linear.forward(&[0.0; 95], 1, &mut [0.0; 40]).is_err());
+        let other = SparseMatrix::new(&random_values(40 * 96, 9), linear.mask().clone()).unwrap();
+        let error = linear.set_values(&other, None).unwrap_err();
+        assert_eq!(error.to_string(), "the new weights are fp32 where int8 was compressed");
+        let other = rounded(&other, Element::Int8).unwrap();
+        linear.set_values(&other, None).unwrap();
+        assert_eq!(linear.expand(), other.expand());
     }
 }

@@ -129,13 +129,13 @@ impl Mask {
     ///
     /// # Panics
     /// When `weights` does not hold `rows * cols` values.
-    pub fn apply(&self, weights: &mut [f32]) {
+    pub fn apply<T: Default>(&self, weights: &mut [T]) {
         assert_eq!(weights.len(), self.rows * self.cols, "a [{}, {}] matrix", self.rows, self.cols);
         for (row, values) in weights.chunks_exact_mut(self.cols.max(1)).enumerate() {
             for (bits, values) in self.row(row).iter().zip(values.chunks_mut(64)) {
                 for (bit, value) in values.iter_mut().enumerate() {
                     if bits >> bit & 1 == 0 {
-                        *value = 0.0;
+                        *value = T::default();
                     }
                 }
             }

@@ -3,6 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::error::{Result, expect_length};
 
 /// The activations and the place for the results of `y = x W^T + bias`.
@@ -91,6 +93,53 @@ impl<'a> OutputRows<'a> {
         // SAFETY: checked above: `token` and `rows` are inside of this part, whose values nothing else reaches while `self` is
         // borrowed.
         unsafe { std::slice::from_raw_parts_mut(self.y.add(token * self.stride + rows.start), rows.end - rows.start) }
+    }
+}
+
+impl OutputRows<'_> {
+    /// Calls `compute` with a place for `width` results of each of up to `TILE` tokens, and `rows`, at most `width` of them, receive
+    /// theirs: directly, or from a small buffer where there are fewer rows or tokens.
+    ///
+    /// # Panics
+    /// When rows or tokens are too many, or not inside of this part.
+    pub(crate) fn tile<const TILE: usize, const WIDTH: usize>(
+        &mut self,
+        rows: Range<usize>,
+        width: usize,
+        tokens: Range<usize>,
+        compute: impl FnOnce([*mut f32; TILE]),
+    ) {
+        assert!(rows.len() <= width && width <= WIDTH && tokens.len() <= TILE);
+        let mut padded = [[0.0; WIDTH]; TILE];
+        let whole = rows.len() == width;
+        compute(std::array::from_fn(|index| match whole && index < tokens.len() {
+            true => self.token_mut(tokens.start + index, rows.clone()).as_mut_ptr(),
+            false => padded[index].as_mut_ptr(),
+        }));
+        if !whole {
+            for (token, padded) in tokens.zip(&padded) {
+                self.token_mut(token, rows.clone()).copy_from_slice(&padded[..rows.len()]);
+            }
+        }
+    }
+}
+
+/// Calls `work(group, its numbers, its scales)` for groups of tokens, on the threads of the current pool where `values` activations
+/// in all are worth more than one.
+pub(crate) fn for_each_group<T: Send>(
+    values: usize,
+    group_len: usize,
+    numbers: &mut [T],
+    group_tokens: usize,
+    scales: &mut [f32],
+    work: impl Fn(usize, &mut [T], &mut [f32]) + Sync,
+) {
+    let group_len = group_len.max(1);
+    let work = |(group, (numbers, scales)): (usize, (&mut [T], &mut [f32]))| work(group, numbers, scales);
+    if rayon::current_num_threads() > 1 && values >= WORTH_A_THREAD {
+        numbers.par_chunks_exact_mut(group_len).zip(scales.par_chunks_mut(group_tokens)).enumerate().for_each(work);
+    } else {
+        numbers.chunks_exact_mut(group_len).zip(scales.chunks_mut(group_tokens)).enumerate().for_each(work);
     }
 }
 

@@ -5,7 +5,10 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use crate::cpu::Tier;
+use crate::element::Stored;
 
 /// FP32 lanes that are computed together. Every method is `#[inline(always)]`: it only pays inside of [`dispatch`].
 ///
@@ -18,6 +21,12 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// CPU features; `from` must be readable for `LANES` values.
     unsafe fn load(from: *const f32) -> Self;
+
+    /// BF16 values, widened.
+    ///
+    /// # Safety
+    /// CPU features; `from` must be readable for `LANES` values.
+    unsafe fn load_bf16(from: *const bf16) -> Self;
 
     /// # Safety
     /// CPU features; `to` must be writable for `LANES` values.
@@ -88,6 +97,12 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: the caller promises `LANES` readable values.
+        Self(unsafe { from.cast::<[bf16; 4]>().read_unaligned() }.map(Stored::widen))
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: the caller promises `LANES` writable values.
         unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
@@ -106,7 +121,7 @@ impl Vector for Plain {
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86_vector {
-    ($vector:ty, $lanes:literal, $load:ident, $store:ident, $splat:ident, $multiply_add:ident) => {
+    ($vector:ty, $lanes:literal, $load:ident, [$load_half:ident, $extend:ident, $shift:ident, $as_floats:ident], $store:ident, $splat:ident, $multiply_add:ident) => {
         impl Vector for $vector {
             const LANES: usize = $lanes;
 
@@ -114,6 +129,12 @@ macro_rules! x86_vector {
             unsafe fn load(from: *const f32) -> Self {
                 // SAFETY: the caller promises the features and `LANES` readable values.
                 unsafe { $load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_bf16(from: *const bf16) -> Self {
+                // SAFETY: the caller promises the features and `LANES` readable values, each the upper half of an FP32 number.
+                unsafe { $as_floats($shift::<16>($extend($load_half(from.cast())))) }
             }
 
             #[inline(always)]
@@ -138,6 +159,22 @@ macro_rules! x86_vector {
 }
 
 #[cfg(target_arch = "x86_64")]
-x86_vector!(__m512, 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps);
+x86_vector!(
+    __m512,
+    16,
+    _mm512_loadu_ps,
+    [_mm256_loadu_si256, _mm512_cvtepu16_epi32, _mm512_slli_epi32, _mm512_castsi512_ps],
+    _mm512_storeu_ps,
+    _mm512_set1_ps,
+    _mm512_fmadd_ps
+);
 #[cfg(target_arch = "x86_64")]
-x86_vector!(__m256, 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps);
+x86_vector!(
+    __m256,
+    8,
+    _mm256_loadu_ps,
+    [_mm_loadu_si128, _mm256_cvtepu16_epi32, _mm256_slli_epi32, _mm256_castsi256_ps],
+    _mm256_storeu_ps,
+    _mm256_set1_ps,
+    _mm256_fmadd_ps
+);

@@ -1,6 +1,7 @@
 //! Random matrices and values for tests, self-checks and benchmarks: a small fixed generator, so that all of them repeat exactly.
 
-use crate::{Mask, SparseMatrix};
+use crate::error::Result;
+use crate::{Element, Mask, SparseMatrix, Values};
 
 /// `count` values in `-1..1`, decided by `seed`.
 pub(crate) fn random_values(count: usize, seed: u64) -> Vec<f32> {
@@ -14,6 +15,14 @@ pub(crate) fn random_matrix(rows: usize, cols: usize, density: f64, seed: u64) -
     let mask = Mask::from_fn(rows, cols, |row, col| kept[row * cols + col]);
     let weights = random_values(rows * cols, seed);
     SparseMatrix::new(&weights, mask).expect("as many values as weights")
+}
+
+/// The matrix rounded to an element.
+///
+/// # Errors
+/// As [`Values::round`].
+pub(crate) fn rounded(matrix: &SparseMatrix, element: Element) -> Result<SparseMatrix> {
+    SparseMatrix::of(Values::round(&matrix.expand(), matrix.rows(), matrix.cols(), element)?, matrix.mask().clone())
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).

@@ -43,6 +43,20 @@ impl Tier {
         return self == Self::Portable;
     }
 
+    /// The tier whose instructions kernels of integers use: AVX-512 needs products of bytes and byte-wise permutation and expansion
+    /// too (VNNI, VBMI and VBMI2: Ice Lake, Zen 4 and later).
+    pub fn for_integers(self) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if self == Self::Avx512
+            && !(is_x86_feature_detected!("avx512vnni")
+                && is_x86_feature_detected!("avx512vbmi")
+                && is_x86_feature_detected!("avx512vbmi2"))
+        {
+            return Self::Avx2;
+        }
+        self
+    }
+
     /// The tiers this CPU can run, plainest first.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|tier| tier.is_available())
@@ -129,7 +143,7 @@ fn features() -> Vec<&'static str> {
         ($($name:tt),*) => { [$(($name, is_x86_feature_detected!($name))),*] };
     }
     let known =
-        present!("avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vbmi2", "avx512vnni", "avx512bf16");
+        present!("avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vbmi", "avx512vbmi2", "avx512vnni");
     known.into_iter().filter_map(|(name, has)| has.then_some(name)).collect()
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use ::gemm::{Parallelism, gemm};
 
-use super::{Compressed, Footprint, Format, Target, expect_same_mask, expect_shape, repair_non_finite};
+use super::{Compressed, Footprint, Format, Target, expect_shape, repair_non_finite, values_of_same_kind};
+use crate::element::{Element, Values};
 use crate::error::{Result, expect_length};
-use crate::{Mask, Operands, SparseMatrix};
+use crate::{KernelError, Mask, Operands, SparseMatrix};
 
 /// The word `gemm`.
 pub struct Gemm;
@@ -26,7 +27,10 @@ impl Format for Gemm {
 
     fn compress(&self, matrix: &SparseMatrix, bias: &[f32], _target: &Target) -> Result<Box<dyn Compressed>> {
         expect_length("biases", bias.len(), matrix.rows())?;
-        Ok(Box::new(RowMajor { mask: matrix.mask().clone(), weights: matrix.weights().to_vec(), bias: bias.to_vec() }))
+        let Values::Fp32(weights) = matrix.values() else {
+            return Err(KernelError::Refused(format!("it multiplies fp32, not {}", matrix.element())));
+        };
+        Ok(Box::new(RowMajor { mask: matrix.mask().clone(), weights: weights.clone(), bias: bias.to_vec() }))
     }
 }
 
@@ -42,6 +46,10 @@ impl Compressed for RowMajor {
         Gemm.word()
     }
 
+    fn element(&self) -> Element {
+        Element::Fp32
+    }
+
     fn mask(&self) -> &Mask {
         &self.mask
     }
@@ -53,8 +61,8 @@ impl Compressed for RowMajor {
     }
 
     fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
-        expect_same_mask(&self.mask, matrix, bias)?;
-        self.weights.copy_from_slice(matrix.weights());
+        let (weights, _) = values_of_same_kind::<f32>(&self.mask, matrix, bias)?;
+        self.weights.copy_from_slice(weights);
         self.bias.copy_from_slice(bias);
         Ok(())
     }
@@ -62,6 +70,10 @@ impl Compressed for RowMajor {
     fn footprint(&self) -> Footprint {
         let values = self.weights.len() + self.bias.len();
         Footprint { data_bytes: values * size_of::<f32>() + self.mask.bytes(), ..Footprint::default() }
+    }
+
+    fn weight_bytes_read(&self, _tokens: usize) -> usize {
+        self.weights.len() * size_of::<f32>()
     }
 
     fn product(&self, operands: &mut Operands) -> Result<()> {

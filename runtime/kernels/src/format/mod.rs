@@ -10,6 +10,7 @@ pub mod gemm;
 #[cfg(target_arch = "x86_64")]
 pub mod rowblock;
 
+use crate::element::{Element, Stored};
 use crate::error::{Result, expect_length};
 use crate::jit::CodeBudget;
 use crate::{KernelError, Mask, Operands, SparseMatrix, Tier};
@@ -85,10 +86,13 @@ pub trait Compressed: Send + Sync {
     /// The format's name.
     fn word(&self) -> &'static str;
 
+    /// How the weights are stored.
+    fn element(&self) -> Element;
+
     /// Which weights are kept.
     fn mask(&self) -> &Mask;
 
-    /// Calls `visit(col, weight)` for the kept weights of one row, left to right.
+    /// Calls `visit(col, weight)` for the kept weights of one row, left to right, scales multiplied in.
     fn visit_kept(&self, row: usize, visit: &mut dyn FnMut(usize, f32));
 
     /// The matrix it came from, `[rows, cols]` row-major, zeros where pruned.
@@ -104,11 +108,15 @@ pub trait Compressed: Send + Sync {
     /// Replaces weights and bias under the same mask; no code is made again.
     ///
     /// # Errors
-    /// When a length is not what its shape says.
+    /// When a length is not what its shape says, or the new weights are of another element.
     fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()>;
 
     /// Memory that serving needs.
     fn footprint(&self) -> Footprint;
+
+    /// The cost model of products that wait for memory: bytes of weights, masks, indices and code that one product reads, as often
+    /// as it goes over them.
+    fn weight_bytes_read(&self, tokens: usize) -> usize;
 
     /// `y = x W^T + bias`. A pruned weight contributes nothing, also where the activation is NaN or infinite.
     ///
@@ -141,23 +149,33 @@ fn expect_shape(mask: &Mask, operands: &Operands) -> Result<()> {
     expect_length("columns", operands.cols(), mask.cols())
 }
 
-/// Fails unless new values fit under the mask that a format was made for.
-fn expect_same_mask(mask: &Mask, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
+/// The new values and their scales, if they fit where values of `T` under `mask` were compressed.
+fn values_of_same_kind<'a, T: Stored>(mask: &Mask, matrix: &'a SparseMatrix, bias: &[f32]) -> Result<(&'a [T], &'a [f32])> {
+    expect_same_kind(mask, T::ELEMENT, matrix, bias)?;
+    T::of(matrix.values()).ok_or_else(|| KernelError::SelfCheck("values are not of their element".into()))
+}
+
+/// Fails unless new values are of the element and fit under the mask that a format was made for.
+fn expect_same_kind(mask: &Mask, element: Element, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
     expect_length("biases", bias.len(), mask.rows())?;
-    if **matrix.mask() == *mask {
-        return Ok(());
+    if matrix.element() != element {
+        return Err(KernelError::Shape(format!("the new weights are {} where {element} was compressed", matrix.element())));
     }
-    Err(KernelError::Shape("the new weights have another mask; compress them anew".into()))
+    if **matrix.mask() != *mask {
+        return Err(KernelError::Shape("the new weights have another mask; compress them anew".into()));
+    }
+    Ok(())
 }
 
 /// Computes again, by kept weights alone, every token that has a NaN or infinite activation: a kernel that multiplies zeros made
-/// NaN of it.
+/// NaN of it, and one that rounds activations to integers has no integer for it.
 fn repair_non_finite(stored: &dyn Compressed, bias: &[f32], operands: &mut Operands) {
     for token in 0..operands.tokens() {
         let x = operands.token(token);
         if is_finite(x) {
             continue;
         }
+        let x = stored.element().round_token(x);
         let rows = operands.rows();
         for (row, result) in operands.y()[token * rows..][..rows].iter_mut().enumerate() {
             let mut sum = f64::from(bias[row]);

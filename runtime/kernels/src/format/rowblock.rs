@@ -8,9 +8,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Compressed, Footprint, Format, Target, expect_same_mask, expect_shape};
+use super::{Compressed, Footprint, Format, Target, expect_same_kind, expect_shape};
 use crate::buffer::{Aligned, Scratch};
 use crate::cpu::Tier;
+use crate::element::{Element, Values};
 use crate::error::{Result, expect_length};
 use crate::jit::{self, Block, Code, Cut, Grant};
 use crate::operands::{Operands, OutputRows, RowBlocks};
@@ -39,12 +40,15 @@ impl Format for RowBlock {
 
     fn compress(&self, matrix: &SparseMatrix, bias: &[f32], target: &Target) -> Result<Box<dyn Compressed>> {
         expect_length("biases", bias.len(), matrix.rows())?;
+        if matrix.element().is_integer() {
+            return Err(KernelError::Refused(format!("its code multiplies fp32, not {}", matrix.element())));
+        }
         let mut cuts: Vec<_> = jit::accumulators(target.tier).iter().map(|sums| Cut::of(matrix.mask(), *sums)).collect();
         cuts.dedup();
         // Where the registers do not suffice for a cut, they may for a lower one.
         let mut stored = Err(KernelError::Refused("there is nothing to cut".into()));
         for cut in cuts {
-            stored = Compiled::new(matrix.mask(), cut, target);
+            stored = Compiled::new(matrix, cut, target);
             if !matches!(stored, Err(KernelError::Refused(_))) {
                 break;
             }
@@ -60,12 +64,13 @@ impl Format for RowBlock {
 /// and reads `values[value_starts[i]..value_starts[i + 1]]`.
 struct Compiled {
     mask: Arc<Mask>,
+    element: Element,
     tier: Tier,
     cut: Cut,
     heights: RowBlocks,
     blocks: Vec<Block>,
     code: Code,
-    values: Aligned,
+    values: Aligned<f32>,
     value_starts: Vec<usize>,
     compile_seconds: f64,
     _grant: Grant,
@@ -74,6 +79,10 @@ struct Compiled {
 impl Compressed for Compiled {
     fn word(&self) -> &'static str {
         RowBlock.word()
+    }
+
+    fn element(&self) -> Element {
+        self.element
     }
 
     fn mask(&self) -> &Mask {
@@ -95,27 +104,21 @@ impl Compressed for Compiled {
     }
 
     fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
-        expect_same_mask(&self.mask, matrix, bias)?;
-        for (index, block) in self.blocks.iter().enumerate() {
-            let mut at = self.value_starts[index];
-            if block.starts_from_bias() {
-                self.values[at..at + block.rows.len()].copy_from_slice(&bias[block.rows.clone()]);
-                at += block.rows.len();
-            }
-            block.visit_kept(&self.mask, |row, col| {
-                self.values[at] = matrix.weights()[(block.rows.start + row) * matrix.cols() + block.cols.start + col];
-                at += 1;
-            });
-        }
+        expect_same_kind(&self.mask, self.element, matrix, bias)?;
+        self.copy_values(matrix, bias);
         Ok(())
     }
 
     fn footprint(&self) -> Footprint {
         Footprint {
-            data_bytes: self.values.len() * size_of::<f32>() + self.mask.bytes() + self.blocks.len() * size_of::<Block>(),
+            data_bytes: self.values.bytes() + self.mask.bytes() + self.blocks.len() * size_of::<Block>(),
             code_bytes: self.code.bytes(),
             compile_seconds: self.compile_seconds,
         }
+    }
+
+    fn weight_bytes_read(&self, tokens: usize) -> usize {
+        (self.values.bytes() + self.code.bytes()) * tokens.div_ceil(TOKENS_AT_ONCE)
     }
 
     fn product(&self, operands: &mut Operands) -> Result<()> {
@@ -134,7 +137,8 @@ impl Compressed for Compiled {
 
 impl Compiled {
     /// The code for a mask, and room for its values.
-    fn new(mask: &Arc<Mask>, cut: Cut, target: &Target) -> Result<Self> {
+    fn new(matrix: &SparseMatrix, cut: Cut, target: &Target) -> Result<Self> {
+        let mask = matrix.mask();
         let start = Instant::now();
         let heights = RowBlocks::of_height(mask.rows(), cut.height, |rows| rows.map(|row| mask.kept_in_row(row) + 1).sum());
         let estimate = jit::estimate_bytes(mask, heights.len() * cut.pieces, cut, target.tier);
@@ -148,6 +152,7 @@ impl Compiled {
         }
         Ok(Self {
             mask: mask.clone(),
+            element: matrix.element(),
             tier: target.tier,
             cut,
             heights,
@@ -185,6 +190,21 @@ impl Compiled {
         }
     }
 
+    /// Puts bias and weights where the code reads them, widened.
+    fn copy_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) {
+        for (index, block) in self.blocks.iter().enumerate() {
+            let mut at = self.value_starts[index];
+            if block.starts_from_bias() {
+                self.values[at..at + block.rows.len()].copy_from_slice(&bias[block.rows.clone()]);
+                at += block.rows.len();
+            }
+            block.visit_kept(&self.mask, |row, col| {
+                self.values[at] = matrix.weight(block.rows.start + row, block.cols.start + col);
+                at += 1;
+            });
+        }
+    }
+
     /// All a function reads: its bias, if it starts from one, then its weights.
     fn values(&self, function: usize) -> &[f32] {
         &self.values[self.value_starts[function]..self.value_starts[function + 1]]
@@ -199,11 +219,11 @@ impl Compiled {
     /// on values, so what holds for these holds for all.
     fn check(&mut self) -> Result<()> {
         let (rows, cols, tokens) = (self.mask.rows(), self.mask.cols(), self.tier.lanes() + 3);
-        let trial = SparseMatrix::with_shared_mask(&random_values(rows * cols, 1), self.mask.clone())?;
+        let trial = SparseMatrix::of(Values::Fp32(random_values(rows * cols, 1)), self.mask.clone())?;
         let (bias, x) = (random_values(rows, 2), random_values(tokens * cols, 3));
         let (mut expected, mut found) = (vec![0.0; tokens * rows], vec![0.0; tokens * rows]);
         trial.product(&x, tokens, &bias, &mut expected)?;
-        self.set_values(&trial, &bias)?;
+        self.copy_values(&trial, &bias);
         self.product(&mut Operands::new(&x, &mut found, tokens, rows, cols)?)?;
         match first_difference(&found, &expected, cols) {
             None => Ok(()),

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{assert_close, random_matrix, random_values};
+use crate::element::{Values, int8};
+use crate::testing::{assert_close, random_matrix, random_values, rounded};
 
 /// Compresses in every format and tier that does not refuse.
 fn every_form(matrix: &SparseMatrix, bias: &[f32]) -> Vec<(Tier, Box<dyn Compressed>)> {
@@ -21,17 +22,46 @@ fn every_form(matrix: &SparseMatrix, bias: &[f32]) -> Vec<(Tier, Box<dyn Compres
     forms
 }
 
+/// Every form of the matrix rounded to every element, against the plain product.
 fn check(matrix: &SparseMatrix, x: &[f32], tokens: usize) {
     let bias = random_values(matrix.rows(), 3);
-    let mut expected = vec![0.0; tokens * matrix.rows()];
-    matrix.product(x, tokens, &bias, &mut expected).unwrap();
-    for (tier, form) in every_form(matrix, &bias) {
-        let what = format!("{} on {tier}, [{}, {}] by {tokens}", form.word(), matrix.rows(), matrix.cols());
-        assert_eq!(form.expand(), matrix.weights(), "{what}");
-        let mut y = vec![f32::NAN; expected.len()];
-        form.product(&mut Operands::new(x, &mut y, tokens, matrix.rows(), matrix.cols()).unwrap()).unwrap();
-        assert_close(&y, &expected, matrix.cols(), &what);
+    for element in Element::ALL {
+        let matrix = rounded(matrix, element).unwrap();
+        let mut expected = vec![0.0; tokens * matrix.rows()];
+        matrix.product(x, tokens, &bias, &mut expected).unwrap();
+        let exact = exact_product(&matrix, x, tokens, &bias);
+        for (tier, form) in every_form(&matrix, &bias) {
+            let what = format!("{element} {} on {tier}, [{}, {}] by {tokens}", form.word(), matrix.rows(), matrix.cols());
+            assert_eq!(form.expand(), matrix.expand(), "{what}");
+            assert_eq!(form.element(), element);
+            let mut y = vec![f32::NAN; expected.len()];
+            form.product(&mut Operands::new(x, &mut y, tokens, matrix.rows(), matrix.cols()).unwrap()).unwrap();
+            assert_close(&y, &expected, matrix.cols(), &what);
+            if let Some(exact) = &exact {
+                assert!(y == *exact, "{what}: integer sums are exact");
+            }
+        }
     }
+}
+
+/// What integers give to the bit, where no activation is NaN or infinite.
+fn exact_product(matrix: &SparseMatrix, x: &[f32], tokens: usize, bias: &[f32]) -> Option<Vec<f32>> {
+    let Values::Int8 { values, scales } = matrix.values() else { return None };
+    if !is_finite(x) {
+        return None;
+    }
+    let cols = matrix.cols();
+    let mut y = Vec::new();
+    for token in 0..tokens {
+        let x = &x[token * cols..][..cols];
+        let token_scale = int8::symmetric_scale(x);
+        let x: Vec<i32> = x.iter().map(|value| int8::round(*value, token_scale) as i32).collect();
+        for (row, row_scale) in scales.iter().enumerate() {
+            let sum = x.iter().zip(&values[row * cols..]).map(|(x, weight)| x * i32::from(*weight)).sum();
+            y.push(int8::dequantize(sum, *row_scale, token_scale, bias[row]));
+        }
+    }
+    Some(y)
 }
 
 proptest! {
@@ -77,16 +107,21 @@ fn values_can_change_under_the_mask() {
     let first = random_matrix(50, 90, 0.3, 1);
     let second = SparseMatrix::new(&random_values(50 * 90, 8), (**first.mask()).clone()).unwrap();
     let (bias, x) = (random_values(50, 4), random_values(20 * 90, 5));
-    let mut expected = vec![0.0; 20 * 50];
-    second.product(&x, 20, &bias, &mut expected).unwrap();
-    for (tier, mut form) in every_form(&first, &[0.0; 50]) {
-        form.set_values(&second, &bias).unwrap();
-        assert_eq!(form.expand(), second.weights());
-        let mut y = vec![0.0; expected.len()];
-        form.product(&mut Operands::new(&x, &mut y, 20, 50, 90).unwrap()).unwrap();
-        assert_close(&y, &expected, 90, &format!("{} on {tier}", form.word()));
-        let other = random_matrix(50, 90, 0.3, 2);
-        assert!(form.set_values(&other, &bias).is_err(), "{} took another mask", form.word());
+    for element in Element::ALL {
+        let second = rounded(&second, element).unwrap();
+        let mut expected = vec![0.0; 20 * 50];
+        second.product(&x, 20, &bias, &mut expected).unwrap();
+        for (tier, mut form) in every_form(&rounded(&first, element).unwrap(), &[0.0; 50]) {
+            form.set_values(&second, &bias).unwrap();
+            assert_eq!(form.expand(), second.expand());
+            let mut y = vec![0.0; expected.len()];
+            form.product(&mut Operands::new(&x, &mut y, 20, 50, 90).unwrap()).unwrap();
+            assert_close(&y, &expected, 90, &format!("{element} {} on {tier}", form.word()));
+            let other = rounded(&random_matrix(50, 90, 0.3, 2), element).unwrap();
+            assert!(form.set_values(&other, &bias).is_err(), "{} took another mask", form.word());
+            let other = rounded(&second, if element == Element::Fp32 { Element::Bf16 } else { Element::Fp32 }).unwrap();
+            assert!(form.set_values(&other, &bias).is_err(), "{} took another element", form.word());
+        }
     }
 }
 
@@ -100,6 +135,30 @@ fn wrong_lengths_are_errors() {
     for (_, form) in every_form(&matrix, &[0.0; 8]) {
         let mut y = [0.0; 7];
         assert!(form.product(&mut Operands::new(&[0.0; 12], &mut y, 1, 7, 12).unwrap()).is_err(), "{}", form.word());
+    }
+}
+
+#[test]
+fn every_element_has_formats_on_every_tier() {
+    for element in Element::ALL {
+        let matrix = rounded(&random_matrix(20, 70, 0.3, 1), element).unwrap();
+        for tier in Tier::available() {
+            let target = Target { tier, ..Target::this_cpu() };
+            for format in FORMATS {
+                let stored = format.compress(&matrix, &[0.0; 20], &target);
+                let must = match format.word() {
+                    "dense" | "bitmask" => true,
+                    "gemm" => element == Element::Fp32,
+                    "rowblock" => !element.is_integer() && tier > Tier::Portable,
+                    word => panic!("this test does not know {word}"),
+                };
+                assert_eq!(stored.is_ok(), must, "{element} {} on {tier}", format.word());
+                if let Ok(stored) = stored {
+                    assert!(stored.weight_bytes_read(1) <= stored.footprint().bytes());
+                    assert!(stored.weight_bytes_read(1000) >= stored.weight_bytes_read(1));
+                }
+            }
+        }
     }
 }
 

@@ -316,7 +316,7 @@ fn a_block_computes_its_sums() {
                     expected.iter_mut().enumerate().for_each(|(place, sum)| *sum = bias[place / lanes]);
                 }
                 block.visit_kept(matrix.mask(), |row, col| {
-                    let weight = matrix.weights()[row * (cols + 9) + block.cols.start + col];
+                    let weight = matrix.weight(row, block.cols.start + col);
                     values.push(weight);
                     for lane in 0..lanes {
                         let sum = &mut expected[row * lanes + lane];

@@ -1,7 +1,7 @@
 //! Choice by measurement: which format serves a layer for a number of tokens, timed once and remembered.
 //!
-//! A time belongs to a CPU model, a number of threads, a shape, a sparsity and a range of token counts; layers alike in all of
-//! these share it. Dense is always among the candidates, so a layer never runs slower than dense because it is sparse.
+//! A time belongs to a CPU model, a number of threads, an element, a shape, a sparsity and a range of token counts; layers alike in
+//! all of these share it. Dense is always among the candidates, so a layer never runs slower than dense because it is sparse.
 
 mod clock;
 
@@ -15,7 +15,7 @@ pub(crate) use clock::{Clock, Race, race};
 
 use crate::error::Result;
 use crate::format::by_word;
-use crate::{Cpu, KernelError, Mask, Tier};
+use crate::{Cpu, Element, KernelError, SparseMatrix, Tier};
 
 /// Token counts that one kernel serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -52,6 +52,7 @@ pub(crate) struct Key {
     cpu: String,
     tier: Tier,
     threads: usize,
+    element: Element,
     rows: usize,
     cols: usize,
     /// Rounded to a multiple of five.
@@ -62,14 +63,15 @@ pub(crate) struct Key {
 
 impl Key {
     /// On this CPU with the threads of the current pool.
-    pub(crate) fn here(mask: &Mask, tier: Tier, range: TokenRange) -> Self {
+    pub(crate) fn here(matrix: &SparseMatrix, tier: Tier, range: TokenRange) -> Self {
         Self {
             cpu: Cpu::this().model.clone(),
             tier,
             threads: rayon::current_num_threads(),
-            rows: mask.rows(),
-            cols: mask.cols(),
-            sparsity_percent: (mask.sparsity() * 20.0).round() as u32 * 5,
+            element: matrix.element(),
+            rows: matrix.rows(),
+            cols: matrix.cols(),
+            sparsity_percent: (matrix.mask().sparsity() * 20.0).round() as u32 * 5,
             tokens: range.first,
         }
     }
@@ -98,7 +100,7 @@ struct Entry {
 }
 
 /// Version of the file's layout and of the kernels whose times it holds.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Tuning {
     /// Reads a tuning file.
@@ -156,10 +158,11 @@ impl Tuning {
 }
 
 /// Formats worth trying without a measurement, best first: what the regimes of `docs/kernels.md` predict.
-pub(crate) fn rule(tier: Tier, sparsity: f64, range: TokenRange) -> &'static [&'static str] {
+pub(crate) fn rule(matrix: &SparseMatrix, tier: Tier, range: TokenRange) -> &'static [&'static str] {
     match range.first {
-        0..5 if sparsity >= 0.4 => &["bitmask", "dense"],
-        16.. if sparsity >= 0.4 && tier > Tier::Portable => &["rowblock", "dense"],
+        _ if matrix.mask().sparsity() < 0.4 => &["dense"],
+        0..5 => &["bitmask", "dense"],
+        16.. if tier > Tier::Portable => &["rowblock", "dense"],
         _ => &["dense"],
     }
 }
@@ -167,6 +170,7 @@ pub(crate) fn rule(tier: Tier, sparsity: f64, range: TokenRange) -> &'static [&'
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Mask;
 
     #[test]
     fn ranges_have_no_gaps() {
@@ -181,8 +185,8 @@ mod tests {
     fn a_file_comes_back_and_a_broken_one_is_refused() {
         let path = std::env::temp_dir().join(format!("sparsec-tuning-{}.json", std::process::id()));
         let tuning = Tuning::default();
-        let mask = Mask::from_fn(4, 8, |row, _| row == 0);
-        let key = Key::here(&mask, Tier::Portable, RANGES[0]);
+        let matrix = SparseMatrix::new(&[1.0; 32], Mask::from_fn(4, 8, |row, _| row == 0)).unwrap();
+        let key = Key::here(&matrix, Tier::Portable, RANGES[0]);
         assert_eq!(key.sparsity_percent, 75);
         tuning.record(key.clone(), Times::from([("dense".into(), 1.5)]));
         tuning.save(&path).unwrap();
@@ -190,10 +194,11 @@ mod tests {
         let good = std::fs::read_to_string(&path).unwrap();
         for (broken, reason) in [
             (good[..good.len() / 2].to_string(), "EOF"),
-            (good.replace("\"version\": 1", "\"version\": 9"), "version 9 where this program reads 1"),
+            (good.replace("\"version\": 2", "\"version\": 9"), "version 9 where this program reads 2"),
             (good.replace("1.5", "-1.5"), "are not times"),
             (good.replace("dense", "sparser"), "no format is called sparser"),
             (good.replace("threads", "thread"), "thread"),
+            (good.replace("fp32", "fp16"), "fp16"),
         ] {
             std::fs::write(&path, broken).unwrap();
             let error = Tuning::load(&path).unwrap_err().to_string();

@@ -1,74 +1,81 @@
-//! `dense`: every weight stored, packed for vectors. The kernel that zeros have to beat, and the one that is always possible.
-//!
-//! Rows are packed in panels of two vectors, `[panel][col][2 * lanes]`, so that one output vector is a run of rows: activations
-//! are read as they are (one broadcast serves two multiply-adds) and results are written as they are. A tile is up to
-//! [`TILE`] tokens by one panel: `2 * TILE` accumulators, two weight vectors and a broadcast fill the 32 registers of AVX-512.
+//! Dense FP32 and BF16: panels `[panel][col][2 * lanes]`, widened to FP32 as they are loaded.
 
 use std::sync::Arc;
 
-use super::{Compressed, Footprint, Format, Target, expect_same_mask, expect_shape, repair_non_finite};
+use half::bf16;
+
+use super::{Dense, TILE, VECTORS, WIDEST, by_count};
 use crate::buffer::{Aligned, Scratch};
 use crate::cpu::Tier;
-use crate::error::{Result, expect_length};
+use crate::element::{Element, Stored};
+use crate::error::Result;
+use crate::format::{Compressed, Footprint, Format, expect_shape, repair_non_finite, values_of_same_kind};
 use crate::operands::{Operands, OutputRows, RowBlocks};
 use crate::simd::{self, Kernel, Vector};
 use crate::{Mask, SparseMatrix};
 
-/// Tokens per tile at most.
-const TILE: usize = 12;
+/// An element that vectors of FP32 are made of.
+pub(super) trait Floating: Stored {
+    /// # Safety
+    /// CPU features of `V`; `from` must be readable for its lanes.
+    unsafe fn load<V: Vector>(from: *const Self) -> V;
+}
 
-/// Vectors per panel.
-const VECTORS: usize = 2;
-
-/// Values per panel column on the widest tier.
-const WIDEST: usize = VECTORS * Tier::Avx512.lanes();
-
-/// The word `dense`.
-pub struct Dense;
-
-impl Format for Dense {
-    fn word(&self) -> &'static str {
-        "dense"
+impl Floating for f32 {
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(from) }
     }
+}
 
-    fn about(&self) -> &'static str {
-        "every weight stored, packed in panels of two vectors"
+impl Floating for bf16 {
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load_bf16(from) }
     }
+}
 
-    fn is_dense(&self) -> bool {
-        true
-    }
+/// *Invariant*: `weights` is `[panels, cols, width]` and `bias` is `[panels * width]`, zero past the last row.
+pub(super) struct Packed<T> {
+    mask: Arc<Mask>,
+    tier: Tier,
+    width: usize,
+    panels: RowBlocks,
+    weights: Aligned<T>,
+    bias: Aligned<f32>,
+}
 
-    fn compress(&self, matrix: &SparseMatrix, bias: &[f32], target: &Target) -> Result<Box<dyn Compressed>> {
-        expect_length("biases", bias.len(), matrix.rows())?;
-        let width = VECTORS * target.tier.lanes();
+impl<T: Floating> Packed<T> {
+    pub(super) fn new(matrix: &SparseMatrix, bias: &[f32], tier: Tier) -> Result<Self> {
+        let width = VECTORS * tier.lanes();
         let panels = RowBlocks::of_height(matrix.rows(), width, |_| width * matrix.cols());
-        let mut stored = Packed {
+        let mut stored = Self {
             mask: matrix.mask().clone(),
-            tier: target.tier,
+            tier,
             width,
             weights: Aligned::zeros(panels.len() * width * matrix.cols()),
             bias: Aligned::zeros(panels.len() * width),
             panels,
         };
         stored.set_values(matrix, bias)?;
-        Ok(Box::new(stored))
+        Ok(stored)
+    }
+
+    fn panel(&self, panel: usize) -> &[T] {
+        let len = self.width * self.mask.cols();
+        &self.weights[panel * len..][..len]
     }
 }
 
-/// *Invariant*: `weights` is `[panels, cols, width]` and `bias` is `[panels * width]`, zero past the last row.
-struct Packed {
-    mask: Arc<Mask>,
-    tier: Tier,
-    width: usize,
-    panels: RowBlocks,
-    weights: Aligned,
-    bias: Aligned,
-}
-
-impl Compressed for Packed {
+impl<T: Floating> Compressed for Packed<T> {
     fn word(&self) -> &'static str {
         Dense.word()
+    }
+
+    fn element(&self) -> Element {
+        T::ELEMENT
     }
 
     fn mask(&self) -> &Mask {
@@ -78,15 +85,15 @@ impl Compressed for Packed {
     fn visit_kept(&self, row: usize, visit: &mut dyn FnMut(usize, f32)) {
         let panel = self.panel(row / self.width);
         for col in self.mask.kept_cols(row) {
-            visit(col, panel[col * self.width + row % self.width]);
+            visit(col, panel[col * self.width + row % self.width].widen());
         }
     }
 
     fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
-        expect_same_mask(&self.mask, matrix, bias)?;
+        let (values, _) = values_of_same_kind::<T>(&self.mask, matrix, bias)?;
         self.bias[..bias.len()].copy_from_slice(bias);
         let (width, cols) = (self.width, matrix.cols());
-        for (row, weights) in matrix.weights().chunks_exact(cols.max(1)).enumerate() {
+        for (row, weights) in values.chunks_exact(cols.max(1)).enumerate() {
             let panel = &mut self.weights[row / width * width * cols..][..width * cols];
             for (col, weight) in weights.iter().enumerate() {
                 panel[col * width + row % width] = *weight;
@@ -96,8 +103,11 @@ impl Compressed for Packed {
     }
 
     fn footprint(&self) -> Footprint {
-        let values = self.weights.len() + self.bias.len();
-        Footprint { data_bytes: values * size_of::<f32>() + self.mask.bytes(), ..Footprint::default() }
+        Footprint { data_bytes: self.weights.bytes() + self.bias.bytes() + self.mask.bytes(), ..Footprint::default() }
+    }
+
+    fn weight_bytes_read(&self, _tokens: usize) -> usize {
+        self.weights.bytes()
     }
 
     fn product(&self, operands: &mut Operands) -> Result<()> {
@@ -118,35 +128,21 @@ impl Compressed for Packed {
     }
 }
 
-impl Packed {
-    fn panel(&self, panel: usize) -> &[f32] {
-        let len = self.width * self.mask.cols();
-        &self.weights[panel * len..][..len]
-    }
-
-    /// Results of one tile, through a small buffer where the panel reaches past the last row.
-    fn tile(&self, tile: Tile, panel: usize, start: usize, output: &mut OutputRows) {
-        let (rows, bias) = (self.panels.rows(panel), &self.bias[panel * self.width..][..self.width]);
-        let count = tile.count;
-        let mut padded = [[0.0; WIDEST]; TILE];
-        let whole = rows.len() == self.width;
-        let places: [*mut f32; TILE] = std::array::from_fn(|t| match whole && t < count {
-            true => output.token_mut(start + t, rows.clone()).as_mut_ptr(),
-            false => padded[t].as_mut_ptr(),
+impl<T: Floating> Packed<T> {
+    /// Results of one tile.
+    fn tile(&self, tile: Tile<T>, panel: usize, start: usize, output: &mut OutputRows) {
+        let bias = &self.bias[panel * self.width..][..self.width];
+        let tokens = start..start + tile.count;
+        output.tile::<TILE, WIDEST>(self.panels.rows(panel), self.width, tokens, |places| {
+            simd::dispatch(self.tier, Multiply { tile, bias, places });
         });
-        simd::dispatch(self.tier, Multiply { tile, bias, places });
-        if !whole {
-            for (t, padded) in padded.iter().enumerate().take(count) {
-                output.token_mut(start + t, rows.clone()).copy_from_slice(&padded[..rows.len()]);
-            }
-        }
     }
 }
 
 /// Activations by row. Rows whose distance is a large power of two fall on the same few cache sets: those are copied apart first.
 enum Rows<'a> {
     AsGiven(&'a [f32], usize),
-    Spread(Scratch, usize),
+    Spread(Scratch<f32>, usize),
 }
 
 impl<'a> Rows<'a> {
@@ -178,40 +174,37 @@ impl<'a> Rows<'a> {
 }
 
 /// `count` tokens, `stride` apart, against one panel.
-struct Tile<'a> {
+struct Tile<'a, T> {
     x: &'a [f32],
     stride: usize,
     count: usize,
     cols: usize,
-    panel: &'a [f32],
+    panel: &'a [T],
 }
 
 /// One tile; `places[t]` has room for the panel's width.
-struct Multiply<'a> {
-    tile: Tile<'a>,
+struct Multiply<'a, T> {
+    tile: Tile<'a, T>,
     bias: &'a [f32],
     places: [*mut f32; TILE],
 }
 
-impl Kernel for Multiply<'_> {
+impl<T: Floating> Kernel for Multiply<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        macro_rules! by_count {
-            ($($count:literal),*) => {
-                match self.tile.count {
-                    // SAFETY: the caller promises the features of `V`; `count` tokens lie in the tile.
-                    $($count => unsafe { self.tokens::<V, $count>() },)*
-                    _ => unreachable!("a tile has 1 to {TILE} tokens"),
-                }
+        macro_rules! tokens {
+            // SAFETY: the caller promises the features of `V`; `count` tokens lie in the tile.
+            ($count:literal) => {
+                unsafe { self.tokens::<V, $count>() }
             };
         }
-        by_count!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+        by_count!(self.tile.count, tokens!)
     }
 }
 
-impl Multiply<'_> {
+impl<T: Floating> Multiply<'_, T> {
     /// # Safety
     /// CPU features of `V`; `COUNT` is the tile's count.
     #[inline(always)]
@@ -220,12 +213,12 @@ impl Multiply<'_> {
         let width = VECTORS * V::LANES;
         assert!(panel.len() == cols * width && self.bias.len() == width && x.len() >= (COUNT - 1) * stride + cols);
         // SAFETY: the caller promises the features. Line above: `x`, `panel` and `bias` hold every value read here; every place has
-        // room for `width` results (see `Packed::tile`).
+        // room for `width` results (see `OutputRows::tile`).
         unsafe {
             let bias: [V; VECTORS] = std::array::from_fn(|v| V::load(self.bias.as_ptr().add(v * V::LANES)));
             let mut sums = [bias; COUNT];
             for col in 0..cols {
-                let weights: [V; VECTORS] = std::array::from_fn(|v| V::load(panel.as_ptr().add(col * width + v * V::LANES)));
+                let weights: [V; VECTORS] = std::array::from_fn(|v| T::load(panel.as_ptr().add(col * width + v * V::LANES)));
                 for (token, sums) in sums.iter_mut().enumerate() {
                     let x = V::splat(*x.as_ptr().add(token * stride + col));
                     for (sum, weights) in sums.iter_mut().zip(weights) {

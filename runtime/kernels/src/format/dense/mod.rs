@@ -1,0 +1,65 @@
+//! `dense`: every weight stored, packed for vectors. The kernel that zeros have to beat, and the one that is always possible.
+//!
+//! Rows are packed in panels of two vectors, so that one output vector is a run of rows: results are written as they are, and
+//! activations read as they are (one broadcast serves two multiply-adds). A tile is up to [`TILE`] tokens by one panel:
+//! `2 * TILE` accumulators, two weight vectors and a broadcast fill the 32 registers of AVX-512.
+
+mod float;
+mod integer;
+
+use half::bf16;
+
+use super::{Compressed, Format, Target};
+use crate::SparseMatrix;
+use crate::cpu::Tier;
+use crate::element::Element;
+use crate::error::{Result, expect_length};
+
+/// Tokens per tile at most.
+const TILE: usize = 12;
+
+/// Vectors per panel.
+const VECTORS: usize = 2;
+
+/// Results per token of a panel on the widest tier.
+const WIDEST: usize = VECTORS * Tier::Avx512.lanes();
+
+/// The word `dense`.
+pub struct Dense;
+
+impl Format for Dense {
+    fn word(&self) -> &'static str {
+        "dense"
+    }
+
+    fn about(&self) -> &'static str {
+        "every weight stored, packed in panels of two vectors"
+    }
+
+    fn is_dense(&self) -> bool {
+        true
+    }
+
+    fn compress(&self, matrix: &SparseMatrix, bias: &[f32], target: &Target) -> Result<Box<dyn Compressed>> {
+        expect_length("biases", bias.len(), matrix.rows())?;
+        Ok(match matrix.element() {
+            Element::Fp32 => Box::new(float::Packed::<f32>::new(matrix, bias, target.tier)?),
+            Element::Bf16 => Box::new(float::Packed::<bf16>::new(matrix, bias, target.tier)?),
+            Element::Int8 => Box::new(integer::Packed::new(matrix, bias, target.tier)?),
+        })
+    }
+}
+
+/// Calls `self.$method::<V, COUNT>()` with the count of the tile.
+macro_rules! by_count {
+    ($count:expr, $call:ident!) => {
+        by_count!($count, $call!, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+    };
+    ($count:expr, $call:ident!, $($each:literal),*) => {
+        match $count {
+            $($each => $call!($each),)*
+            _ => unreachable!("a tile has 1 to {} tokens", super::TILE),
+        }
+    };
+}
+use by_count;
