@@ -274,7 +274,7 @@ impl<'a> Preparation<'a> {
             let fastest = times.iter().min_by(|a, b| a.1.total_cmp(b.1)).map_or("dense", |(word, _)| word.as_str());
             return Ok(chosen(fastest, "fastest when measured", times.clone()));
         }
-        for word in rule(self.matrix, self.options.tier, range) {
+        for word in rule(self.matrix, range) {
             if self.form(word)? {
                 return Ok(chosen(word, "by rule, as the tuning file does not know this layer", Times::new()));
             }

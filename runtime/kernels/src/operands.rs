@@ -96,30 +96,53 @@ impl<'a> OutputRows<'a> {
     }
 }
 
+/// Where a kernel writes the results of a tile: those of a token lie in a row, `stride` from those of the one before.
+#[derive(Clone, Copy)]
+pub(crate) struct Results {
+    first: *mut f32,
+    stride: usize,
+}
+
+impl Results {
+    /// Where the results of a token of the tile begin.
+    #[inline(always)]
+    pub(crate) fn token(self, token: usize) -> *mut f32 {
+        self.first.wrapping_add(token * self.stride)
+    }
+
+    /// Asks for the memory of the first results of `COUNT` tokens, so that it is near when they are written.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn ask_for<const COUNT: usize>(self) {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        for token in 0..COUNT {
+            // SAFETY: a prefetch is a hint, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(self.token(token).cast()) };
+        }
+    }
+}
+
 impl OutputRows<'_> {
-    /// Calls `compute` with a place for `width` results of each of up to `TILE` tokens, and `rows`, at most `width` of them, receive
-    /// theirs: directly, or from a small buffer where there are fewer rows or tokens.
-    ///
-    /// # Panics
-    /// When rows or tokens are too many, or not inside of this part.
+    /// Calls `compute` with room for `width` results of each of `tokens`, of which there are at most `TILE`. `rows`, at most `width` of
+    /// them, receive theirs: directly, or from a small buffer where there are fewer.
     pub(crate) fn tile<const TILE: usize, const WIDTH: usize>(
         &mut self,
         rows: Range<usize>,
         width: usize,
         tokens: Range<usize>,
-        compute: impl FnOnce([*mut f32; TILE]),
+        compute: impl FnOnce(Results),
     ) {
         assert!(rows.len() <= width && width <= WIDTH && tokens.len() <= TILE);
+        if rows.len() == width && !tokens.is_empty() {
+            // The last token's results are inside of this part, so those of the tokens before are.
+            self.token_mut(tokens.end - 1, rows.clone());
+            let first = self.token_mut(tokens.start, rows).as_mut_ptr();
+            return compute(Results { first, stride: self.stride });
+        }
         let mut padded = [[0.0; WIDTH]; TILE];
-        let whole = rows.len() == width;
-        compute(std::array::from_fn(|index| match whole && index < tokens.len() {
-            true => self.token_mut(tokens.start + index, rows.clone()).as_mut_ptr(),
-            false => padded[index].as_mut_ptr(),
-        }));
-        if !whole {
-            for (token, padded) in tokens.zip(&padded) {
-                self.token_mut(token, rows.clone()).copy_from_slice(&padded[..rows.len()]);
-            }
+        compute(Results { first: padded.as_mut_ptr().cast(), stride: WIDTH });
+        for (token, padded) in tokens.zip(&padded) {
+            self.token_mut(token, rows.clone()).copy_from_slice(&padded[..rows.len()]);
         }
     }
 }

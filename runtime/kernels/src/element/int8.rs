@@ -6,11 +6,12 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+use super::Layout;
 use crate::KernelError;
 use crate::buffer::Scratch;
 use crate::cpu::Tier;
 use crate::error::Result;
-use crate::operands::Operands;
+use crate::operands::{Operands, for_each_group};
 use crate::simd::{self, Kernel, Vector};
 
 /// The largest value in use; -128 is left out, so that the grid is symmetric.
@@ -22,9 +23,6 @@ pub const MOST_COLS: usize = i32::MAX as usize / (127 * 128);
 /// What is added to an activation so that it is stored without a sign: the instructions that sum products of bytes want one factor
 /// so. The sums are too large by this times the sum of the row's weights, which is known beforehand.
 pub(crate) const SHIFT: i32 = 128;
-
-/// A shifted zero.
-pub(crate) const ZERO: u8 = SHIFT as u8;
 
 /// The scale at which the finite value of largest magnitude becomes [`LARGEST`]. Where that is too small to divide by, any will do.
 pub fn symmetric_scale(values: &[f32]) -> f32 {
@@ -70,100 +68,76 @@ pub(super) fn check(scales: &[f32], cols: usize) -> Result<()> {
     }
 }
 
-/// Where the integers of tokens are written.
-pub(crate) trait Layout: Sync {
-    /// Tokens that are laid out together; what belongs to them lies in one piece.
-    const GROUP: usize;
-
-    /// Numbers of one group.
-    fn group_len(&self) -> usize;
-
-    /// Writes the shifted integers of one token, `[cols]`, to their places in its group.
-    fn place(&self, token: usize, integers: &[u8], group: &mut [u8]);
-}
-
-/// Tokens one after the other, each in `stride` bytes, with zeros behind its last column.
-pub(crate) struct Rows {
-    /// Bytes per token.
-    pub(crate) stride: usize,
-}
-
-impl Rows {
-    /// Rows of `cols` columns, filled up to whole cache lines, an odd number of them: so that no two of a few tokens meet in a set
-    /// of the first-level cache.
-    pub(crate) fn apart(cols: usize) -> Self {
-        Self { stride: (cols.div_ceil(64) | 1) * 64 }
-    }
-}
-
-impl Layout for Rows {
-    const GROUP: usize = 1;
-
-    fn group_len(&self) -> usize {
-        self.stride
-    }
-
-    fn place(&self, _token: usize, integers: &[u8], group: &mut [u8]) {
-        group[..integers.len()].copy_from_slice(integers);
-        group[integers.len()..].fill(ZERO);
-    }
-}
-
 /// Activations as shifted integers, each token with its scale.
 pub(crate) struct Tokens {
-    /// Groups of a layout.
+    /// As the layout says.
     pub(crate) integers: Scratch<u8>,
-    /// `[tokens]`.
+    /// `[tokens]`; NaN for a token that holds NaN or infinity: it has no integers, and its results are computed otherwise.
     pub(crate) scales: Scratch<f32>,
 }
 
 impl Tokens {
-    /// Rounds the activations of `operands`, on as many threads of the current pool as that is worth. A token that is not finite
-    /// becomes zeros: its results are computed otherwise.
-    pub(crate) fn round<L: Layout>(tier: Tier, operands: &Operands, layout: &L) -> Self {
-        let (tokens, cols) = (operands.tokens(), operands.cols());
-        let groups = tokens.div_ceil(L::GROUP);
+    /// Rounds the activations of `operands`, on as many threads of the current pool as that is worth.
+    pub(crate) fn round(tier: Tier, operands: &Operands, layout: &impl Layout) -> Self {
+        let (tokens, cols, group_tokens) = (operands.tokens(), operands.cols(), layout.group());
+        let groups = tokens.div_ceil(group_tokens);
         let (mut integers, mut scales) = (Scratch::take(groups * layout.group_len()), Scratch::take(tokens));
         // A token without columns has no integers, and is visited by nobody.
         scales.fill(1.0);
         let round = |group: usize, integers: &mut [u8], scales: &mut [f32]| {
-            let mut row = Scratch::<u8>::take(cols);
-            for (token, scale) in scales.iter_mut().enumerate() {
-                *scale = simd::dispatch(tier, RoundToken { x: operands.token(group * L::GROUP + token), integers: &mut row });
-                layout.place(token, &row, integers);
+            for (token, token_scale) in scales.iter_mut().enumerate() {
+                let x = operands.token(group * group_tokens + token);
+                let Some(scale) = simd::dispatch(tier, FindScale { x }) else {
+                    *token_scale = f32::NAN;
+                    continue;
+                };
+                *token_scale = scale;
+                for (cols, at) in layout.spans(token) {
+                    let integers = &mut integers[at..at + cols.len()];
+                    simd::dispatch(tier, Round { x: &x[cols], scale, integers });
+                }
             }
         };
-        crate::operands::for_each_group(tokens * cols, layout.group_len(), &mut integers, L::GROUP, &mut scales, round);
+        for_each_group(tokens * cols, layout.group_len(), &mut integers, group_tokens, &mut scales, round);
         Self { integers, scales }
     }
 }
 
-/// Rounds one token; the same arithmetic as [`symmetric_scale`] and [`round`], in a form that becomes vectors on any tier.
-struct RoundToken<'a> {
+/// [`symmetric_scale`] in a form that becomes vectors on any tier; none where a value is NaN or infinite.
+struct FindScale<'a> {
     x: &'a [f32],
+}
+
+impl Kernel for FindScale<'_> {
+    type Output = Option<f32>;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) -> Option<f32> {
+        const MAGNITUDE: u32 = 0x7fff_ffff;
+        // Bits of numbers without a sign are in the order of the numbers, infinity and NaN last.
+        let largest = self.x.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & MAGNITUDE));
+        (largest < f32::INFINITY.to_bits()).then(|| scale_for(f32::from_bits(largest)))
+    }
+}
+
+/// [`round`] for finite values, in a form that becomes vectors on any tier.
+struct Round<'a> {
+    x: &'a [f32],
+    scale: f32,
     integers: &'a mut [u8],
 }
 
-impl Kernel for RoundToken<'_> {
-    type Output = f32;
+impl Kernel for Round<'_> {
+    type Output = ();
 
     #[inline(always)]
-    unsafe fn run<V: Vector>(self) -> f32 {
-        const MAGNITUDE: u32 = 0x7fff_ffff;
+    unsafe fn run<V: Vector>(self) {
         /// Added to a number of small magnitude, this leaves its nearest integer in the low bits of the sum, halves to even, for that
         /// is how the sum is rounded.
         const TO_INTEGER: f32 = 12_582_912.0;
-        // Bits of numbers without a sign are in the order of the numbers, NaN and infinity last.
-        let largest = self.x.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & MAGNITUDE));
-        if largest >= f32::INFINITY.to_bits() {
-            self.integers.fill(ZERO);
-            return 1.0;
-        }
-        let scale = scale_for(f32::from_bits(largest));
         for (integer, value) in self.integers.iter_mut().zip(self.x) {
-            *integer = ((value / scale + TO_INTEGER).to_bits() as u8) ^ ZERO;
+            *integer = ((value / self.scale + TO_INTEGER).to_bits() as u8) ^ SHIFT as u8;
         }
-        scale
     }
 }
 
@@ -172,6 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::element::Rows;
 
     fn values() -> impl Strategy<Value = f32> {
         prop_oneof![
@@ -194,7 +169,8 @@ mod tests {
                 let scale = symmetric_scale(&x);
                 for tier in Tier::available() {
                     let mut integers = vec![0; x.len()];
-                    prop_assert_eq!(simd::dispatch(tier, RoundToken { x: &x, integers: &mut integers }), scale);
+                    prop_assert_eq!(simd::dispatch(tier, FindScale { x: &x }), Some(scale));
+                    simd::dispatch(tier, Round { x: &x, scale, integers: &mut integers });
                     for (integer, value) in integers.iter().zip(&x) {
                         prop_assert_eq!((i32::from(*integer) - SHIFT) as f32, round(*value, scale), "{} at {} on {}", value, scale, tier);
                     }
@@ -210,11 +186,12 @@ mod tests {
         let mut y = [0.0; 4];
         let operands = Operands::new(&x, &mut y, 4, 1, 5).unwrap();
         for tier in Tier::available() {
-            let tokens = Tokens::round(tier, &operands, &Rows { stride: 6 });
+            let tokens = Tokens::round(tier, &operands, &Rows { cols: 5, stride: 6 });
             let integers: Vec<i32> = tokens.integers.iter().map(|byte| i32::from(*byte) - SHIFT).collect();
-            assert_eq!(integers[..12], [127, 0, 2, -2, -127, 0, 127, -6, 0, 0, 0, 0]);
-            assert_eq!(integers[12..], [0; 12], "a token that is not finite, and one of zeros");
-            assert_eq!(tokens.scales[..], [1.0, 0.1, 1.0, f32::EPSILON]);
+            assert_eq!((&integers[..5], &integers[6..11]), (&[127, 0, 2, -2, -127][..], &[127, -6, 0, 0, 0][..]));
+            assert_eq!(integers[18..23], [0; 5]);
+            assert_eq!((tokens.scales[0], tokens.scales[1], tokens.scales[3]), (1.0, 0.1, f32::EPSILON));
+            assert!(tokens.scales[2].is_nan(), "a token that is not finite");
         }
         assert_eq!(symmetric_scale(&[f32::NEG_INFINITY, 12.7, f32::NAN]), 0.1);
         assert!(round(f32::NAN, 1.0).is_nan() && round(f32::INFINITY, 1.0) == f32::INFINITY);

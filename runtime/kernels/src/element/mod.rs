@@ -10,6 +10,7 @@
 //! [`int8::dequantize`] says; whichever kernel computes them, the result is the same to the bit.
 
 pub mod int8;
+mod layout;
 mod terms;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use std::fmt;
 use half::bf16;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use layout::{Layout, Rows};
 pub(crate) use terms::RowTerms;
 
 use crate::buffer::Number;

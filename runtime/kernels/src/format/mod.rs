@@ -4,22 +4,37 @@
 //! compressed expands to the same matrix, and every product agrees with [`SparseMatrix::product`] on every tier, also for
 //! activations that are NaN or infinite.
 
+/// Calls `$call!(count)` with `$count` as the one literal of the list that it is: a number of tokens that the compiler knows keeps
+/// their sums in registers.
+macro_rules! by_count {
+    ($count:expr, $call:ident!, $($each:literal),*) => {
+        match $count {
+            $($each => $call!($each),)*
+            count => unreachable!("a tile of {count} tokens"),
+        }
+    };
+}
+use by_count;
+
 pub mod bitmask;
 pub mod dense;
 pub mod gemm;
 #[cfg(target_arch = "x86_64")]
 pub mod rowblock;
+pub mod sell;
 
 use crate::element::{Element, Stored};
 use crate::error::{Result, expect_length};
 use crate::jit::CodeBudget;
-use crate::{KernelError, Mask, Operands, SparseMatrix, Tier};
+use crate::simd::{self, Kernel, Vector};
+use crate::{Cpu, KernelError, Mask, Operands, SparseMatrix, Tier};
 
 /// Every format, in the order of explanations.
 pub const FORMATS: &[&dyn Format] = &[
     &dense::Dense,
     &gemm::Gemm,
     &bitmask::Bitmask,
+    &sell::Sell,
     #[cfg(target_arch = "x86_64")]
     &rowblock::RowBlock,
 ];
@@ -68,7 +83,7 @@ pub struct Target<'a> {
 impl Target<'_> {
     /// This CPU, without a limit on code, silent.
     pub fn this_cpu() -> Self {
-        Self { tier: crate::Cpu::this().tier, code_budget: CodeBudget::unlimited(), progress: &|_| {} }
+        Self { tier: Cpu::this().tier, code_budget: CodeBudget::unlimited(), progress: &|_| {} }
     }
 }
 
@@ -168,27 +183,52 @@ fn expect_same_kind(mask: &Mask, element: Element, matrix: &SparseMatrix, bias: 
 }
 
 /// Computes again, by kept weights alone, every token that has a NaN or infinite activation: a kernel that multiplies zeros made
-/// NaN of it, and one that rounds activations to integers has no integer for it.
+/// NaN of it.
 fn repair_non_finite(stored: &dyn Compressed, bias: &[f32], operands: &mut Operands) {
     for token in 0..operands.tokens() {
-        let x = operands.token(token);
-        if is_finite(x) {
-            continue;
+        if !is_finite(operands.token(token)) {
+            repair(stored, bias, operands, token);
         }
-        let x = stored.element().round_token(x);
-        let rows = operands.rows();
-        for (row, result) in operands.y()[token * rows..][..rows].iter_mut().enumerate() {
-            let mut sum = f64::from(bias[row]);
-            stored.visit_kept(row, &mut |col, weight| sum += f64::from(weight) * f64::from(x[col]));
-            *result = sum as f32;
+    }
+}
+
+/// Computes, by kept weights alone, every token whose scale tells that it has no integers.
+fn repair_without_scale(stored: &dyn Compressed, bias: &[f32], operands: &mut Operands, scales: &[f32]) {
+    for (token, scale) in scales.iter().enumerate() {
+        if scale.is_nan() {
+            repair(stored, bias, operands, token);
         }
+    }
+}
+
+/// Computes one token by kept weights alone.
+fn repair(stored: &dyn Compressed, bias: &[f32], operands: &mut Operands, token: usize) {
+    let x = stored.element().round_token(operands.token(token));
+    let rows = operands.rows();
+    for (row, result) in operands.y()[token * rows..][..rows].iter_mut().enumerate() {
+        let mut sum = f64::from(bias[row]);
+        stored.visit_kept(row, &mut |col, weight| sum += f64::from(weight) * f64::from(x[col]));
+        *result = sum as f32;
     }
 }
 
 /// Whether no value is NaN or infinite.
 fn is_finite(values: &[f32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    values.chunks(256).all(|chunk| !chunk.iter().fold(false, |found, value| found | (value.to_bits() & EXPONENT == EXPONENT)))
+    struct AnyNonFinite<'a>(&'a [f32]);
+
+    impl Kernel for AnyNonFinite<'_> {
+        type Output = bool;
+
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) -> bool {
+            const EXPONENT: u32 = 0x7f80_0000;
+            let all =
+                |values: &[f32]| values.iter().fold(0, |found, value| found | u32::from(value.to_bits() & EXPONENT == EXPONENT));
+            self.0.chunks(1024).any(|values| all(values) != 0)
+        }
+    }
+
+    !simd::dispatch(Cpu::this().tier, AnyNonFinite(values))
 }
 
 #[cfg(test)]

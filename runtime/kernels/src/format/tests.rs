@@ -89,8 +89,8 @@ proptest! {
 
 #[test]
 fn odd_shapes_and_small_numbers() {
-    for (rows, cols) in [(1, 1), (1, 1000), (1000, 1), (17, 64), (33, 1025), (40, 512)] {
-        for tokens in [0, 1, 2, 15, 16, 17, 50] {
+    for (rows, cols) in [(1, 1), (1, 1000), (1000, 1), (17, 64), (33, 1025), (40, 512), (20, 2100)] {
+        for tokens in [0, 1, 2, 15, 16, 17, 24, 50] {
             check(&random_matrix(rows, cols, 0.25, 5), &random_values(tokens * cols, 6), tokens);
         }
     }
@@ -149,6 +149,8 @@ fn every_element_has_formats_on_every_tier() {
                 let must = match format.word() {
                     "dense" | "bitmask" => true,
                     "gemm" => element == Element::Fp32,
+                    "sell" if element.is_integer() => tier == Tier::Avx512 && tier.for_integers() == tier,
+                    "sell" => tier == Tier::Avx512,
                     "rowblock" => !element.is_integer() && tier > Tier::Portable,
                     word => panic!("this test does not know {word}"),
                 };

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::Operands;
+use crate::buffer::Aligned;
 use crate::error::Result;
 use crate::format::Compressed;
 use crate::testing::random_values;
@@ -27,7 +28,7 @@ pub(crate) fn race(candidates: &[Vec<&dyn Compressed>], tokens: usize, how: Race
     let Some(first) = candidates.iter().flatten().next() else { return Ok(Vec::new()) };
     let (rows, cols) = (first.mask().rows(), first.mask().cols());
     let x = random_values(tokens * cols, 1);
-    let mut y = vec![0.0; tokens * rows];
+    let mut y = Aligned::zeros(tokens * rows);
     let mut times = vec![Vec::new(); candidates.len()];
     let clock = Clock::for_pool();
     let start = Instant::now();

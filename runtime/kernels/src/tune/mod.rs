@@ -157,12 +157,15 @@ impl Tuning {
     }
 }
 
-/// Formats worth trying without a measurement, best first: what the regimes of `docs/kernels.md` predict.
-pub(crate) fn rule(matrix: &SparseMatrix, tier: Tier, range: TokenRange) -> &'static [&'static str] {
+/// Formats worth trying without a measurement, best first: what `docs/kernels.md` found in each regime.
+pub(crate) fn rule(matrix: &SparseMatrix, range: TokenRange) -> &'static [&'static str] {
+    let sparsity = matrix.mask().sparsity();
     match range.first {
-        _ if matrix.mask().sparsity() < 0.4 => &["dense"],
+        _ if sparsity < 0.4 => &["dense"],
+        16.. if !matrix.element().is_integer() => &["rowblock", "sell", "dense"],
+        5.. if sparsity >= 0.6 || matrix.element().is_integer() => &["sell", "dense"],
+        0..5 if sparsity >= 0.6 => &["sell", "bitmask", "dense"],
         0..5 => &["bitmask", "dense"],
-        16.. if tier > Tier::Portable => &["rowblock", "dense"],
         _ => &["dense"],
     }
 }

@@ -38,7 +38,7 @@ impl Kept for f32 {
             // SAFETY: the line above checked the features; `x` holds `tokens` tokens.
             unsafe {
                 match (tier, tokens) {
-                    (Tier::Avx512, 1) => x86::fp32_avx512::<1>(streams, sums),
+                    (Tier::Avx512, 1) => x86::fp32_one_token(streams, sums),
                     (Tier::Avx512, 2) => x86::fp32_avx512::<2>(streams, sums),
                     (Tier::Avx512, 3) => x86::fp32_avx512::<3>(streams, sums),
                     (Tier::Avx512, _) => x86::fp32_avx512::<4>(streams, sums),
@@ -81,7 +81,7 @@ impl Kept for bf16 {
             // SAFETY: the line above checked the features; `x` holds `tokens` tokens.
             unsafe {
                 match tokens {
-                    1 => x86::bf16_avx512::<1>(streams, sums),
+                    1 => x86::bf16_one_token(streams, sums),
                     2 => x86::bf16_avx512::<2>(streams, sums),
                     3 => x86::bf16_avx512::<3>(streams, sums),
                     _ => x86::bf16_avx512::<4>(streams, sums),
@@ -116,12 +116,48 @@ mod x86 {
 
     use half::bf16;
 
-    use super::super::{LANES_OF_KEPT, ROWS, Streams, Sums, TOKENS};
+    use super::super::{AHEAD, LANES_OF_KEPT, ROWS, Streams, Sums, TOKENS, loaded};
     use super::{Kept, WORD};
 
     /// Calls `$each!(part)` for the parts of a word; written out so that sums stay in registers.
     macro_rules! parts {
         ($each:ident, $($part:literal),*) => { $($each!($part);)* };
+    }
+
+    /// Row by row, so that memory is read from front to back, which the hardware foresees.
+    ///
+    /// # Safety
+    /// AVX-512 F; `x` holds one token.
+    #[target_feature(enable = "avx512f,avx512vl,popcnt")]
+    pub(super) unsafe fn fp32_one_token(streams: &Streams<f32>, sums: &mut Sums<f32>) {
+        sums[0] = streams.rows.each_ref().map(|row| {
+            let mut values = row.values.as_ptr();
+            let mut lanes = [_mm512_setzero_ps(); 4];
+            for (word, bits) in row.words.iter().copied().enumerate() {
+                macro_rules! quarter {
+                    ($quarter:literal) => {
+                        let before = (bits & ((1u64 << ($quarter * 16)) - 1)).count_ones() as usize;
+                        // SAFETY: a word of activations for each word of the row; fewer values are used than the words so far have
+                        // bits, and a vector from there ends inside of the padding.
+                        let (x, kept) = unsafe {
+                            (
+                                _mm512_loadu_ps(streams.x.as_ptr().add(word * WORD + $quarter * 16)),
+                                _mm512_loadu_si512(values.add(before).cast()),
+                            )
+                        };
+                        let weights = _mm512_maskz_expand_ps((bits >> ($quarter * 16)) as __mmask16, _mm512_castsi512_ps(loaded(kept)));
+                        lanes[$quarter] = _mm512_fmadd_ps(weights, x, lanes[$quarter]);
+                    };
+                }
+                parts!(quarter, 0, 1, 2, 3);
+                // Hints, whatever the address: about as many lines as a word uses.
+                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_byte_add(AHEAD).cast());
+                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_byte_add(AHEAD + 64).cast());
+                // SAFETY: as many values as the word has bits.
+                values = unsafe { values.add(bits.count_ones() as usize) };
+            }
+            _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(lanes[0], lanes[1]), _mm512_add_ps(lanes[2], lanes[3])))
+        });
     }
 
     /// # Safety
@@ -132,7 +168,8 @@ mod x86 {
         let mut values = streams.rows.each_ref().map(|row| row.values.as_ptr());
         let mut lanes = [[_mm512_setzero_ps(); ROWS]; COUNT];
         for word in 0..words {
-            let bits: [u64; ROWS] = std::array::from_fn(|row| streams.rows[row].words.get(word).copied().unwrap_or_default());
+            // SAFETY: the invariant: rows have as many words as there are activations for.
+            let bits: [u64; ROWS] = unsafe { streams.words(word) };
             macro_rules! quarter {
                 ($quarter:literal) => {
                     // SAFETY: a quarter of a word of activations, for each of `COUNT` tokens of `words` words.
@@ -143,12 +180,15 @@ mod x86 {
                         let before = (bits[row] & ((1u64 << ($quarter * 16)) - 1)).count_ones() as usize;
                         // SAFETY: fewer values are used than the words so far have bits; a vector from there ends inside of the
                         // padding, which the values of an absent row have too.
-                        let kept = unsafe { _mm512_loadu_ps(values[row].add(before)) };
+                        let kept = unsafe { _mm512_loadu_si512(values[row].add(before).cast()) };
                         if $quarter % 2 == 0 {
                             // A hint, whatever the address.
                             _mm_prefetch::<_MM_HINT_T0>(values[row].wrapping_add(before + streams.values).cast());
                         }
-                        let weights = _mm512_maskz_expand_ps((bits[row] >> ($quarter * 16)) as __mmask16, kept);
+                        let weights = _mm512_maskz_expand_ps(
+                            (bits[row] >> ($quarter * 16)) as __mmask16,
+                            _mm512_castsi512_ps(loaded(kept)),
+                        );
                         for token in 0..COUNT {
                             lanes[token][row] = _mm512_fmadd_ps(weights, x[token], lanes[token][row]);
                         }
@@ -166,6 +206,42 @@ mod x86 {
         }
     }
 
+    /// Row by row, as [`fp32_one_token`].
+    ///
+    /// # Safety
+    /// AVX-512 with VBMI2; `x` holds one token, even columns before odd ones.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,popcnt")]
+    pub(super) unsafe fn bf16_one_token(streams: &Streams<bf16>, sums: &mut Sums<bf16>) {
+        let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+        sums[0] = streams.rows.each_ref().map(|row| {
+            let mut values = row.values.as_ptr();
+            let mut lanes = [_mm512_setzero_ps(); 4];
+            for (word, bits) in row.words.iter().copied().enumerate() {
+                macro_rules! half {
+                    ($half:literal) => {
+                        let before = if $half == 0 { 0 } else { (bits as u32).count_ones() as usize };
+                        // SAFETY: a word of activations for each word of the row; fewer values are used than the words so far have
+                        // bits, and a vector from there ends inside of the padding.
+                        let (even, odd, kept) = unsafe {
+                            let x = streams.x.as_ptr().add(word * WORD + $half * 32);
+                            (_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(16)), _mm512_loadu_si512(values.add(before).cast()))
+                        };
+                        let pairs = _mm512_maskz_expand_epi16((bits >> ($half * 32)) as __mmask32, loaded(kept));
+                        let (low, high) = (_mm512_slli_epi32::<16>(pairs), _mm512_and_si512(pairs, upper));
+                        lanes[2 * $half] = _mm512_fmadd_ps(_mm512_castsi512_ps(low), even, lanes[2 * $half]);
+                        lanes[2 * $half + 1] = _mm512_fmadd_ps(_mm512_castsi512_ps(high), odd, lanes[2 * $half + 1]);
+                    };
+                }
+                parts!(half, 0, 1);
+                // A hint, whatever the address: about as many lines as a word uses.
+                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_byte_add(AHEAD).cast());
+                // SAFETY: as many values as the word has bits.
+                values = unsafe { values.add(bits.count_ones() as usize) };
+            }
+            _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(lanes[0], lanes[1]), _mm512_add_ps(lanes[2], lanes[3])))
+        });
+    }
+
     /// # Safety
     /// AVX-512 with VBMI2; `x` holds `COUNT` tokens, even columns before odd ones.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,popcnt")]
@@ -175,15 +251,17 @@ mod x86 {
         let mut lanes = [[_mm512_setzero_ps(); ROWS]; COUNT];
         let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
         for word in 0..words {
-            let bits: [u64; ROWS] = std::array::from_fn(|row| streams.rows[row].words.get(word).copied().unwrap_or_default());
+            // SAFETY: the invariant: rows have as many words as there are activations for.
+            let bits: [u64; ROWS] = unsafe { streams.words(word) };
             macro_rules! half {
                 ($half:literal) => {
                     // SAFETY: two vectors of activations, for each of `COUNT` tokens of `words` words.
-                    let x: [[__m512; 2]; COUNT] = std::array::from_fn(|token| {
-                        std::array::from_fn(|odd| unsafe {
-                            _mm512_loadu_ps(streams.x.as_ptr().add((token * words + word) * WORD + $half * 32 + odd * 16))
+                    let x: [[__m512; 2]; COUNT] = unsafe {
+                        std::array::from_fn(|token| {
+                            let x = streams.x.as_ptr().add((token * words + word) * WORD + $half * 32);
+                            [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(16))]
                         })
-                    });
+                    };
                     for row in 0..ROWS {
                         let before = if $half == 0 { 0 } else { (bits[row] as u32).count_ones() as usize };
                         // SAFETY: fewer values are used than the words so far have bits; a vector from there ends inside of the
@@ -193,7 +271,7 @@ mod x86 {
                             // A hint, whatever the address.
                             _mm_prefetch::<_MM_HINT_T0>(values[row].wrapping_add(streams.values).cast());
                         }
-                        let pairs = _mm512_maskz_expand_epi16((bits[row] >> ($half * 32)) as __mmask32, kept);
+                        let pairs = _mm512_maskz_expand_epi16((bits[row] >> ($half * 32)) as __mmask32, loaded(kept));
                         let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs));
                         let odd = _mm512_castsi512_ps(_mm512_and_si512(pairs, upper));
                         for token in 0..COUNT {

@@ -2,8 +2,8 @@
 
 use super::{Activations, Kept, Streams, Sums, WORD};
 use crate::cpu::Tier;
-use crate::element::RowTerms;
-use crate::element::int8::{Rows, Tokens};
+use crate::element::int8::Tokens;
+use crate::element::{RowTerms, Rows};
 use crate::operands::Operands;
 
 impl Kept for i8 {
@@ -11,7 +11,7 @@ impl Kept for i8 {
     type Sum = i32;
 
     fn activations(tier: Tier, operands: &Operands, stride: usize) -> Activations<u8> {
-        let Tokens { integers, scales } = Tokens::round(tier, operands, &Rows { stride });
+        let Tokens { integers, scales } = Tokens::round(tier, operands, &Rows { cols: operands.cols(), stride });
         Activations { values: integers, scales: Some(scales) }
     }
 
@@ -22,7 +22,7 @@ impl Kept for i8 {
                 // SAFETY: the line above checked the features; `x` holds `tokens` tokens.
                 return unsafe {
                     match tokens {
-                        1 => x86::avx512::<1>(streams, sums),
+                        1 => x86::one_token(streams, sums),
                         2 => x86::avx512::<2>(streams, sums),
                         3 => x86::avx512::<3>(streams, sums),
                         _ => x86::avx512::<4>(streams, sums),
@@ -50,8 +50,43 @@ mod x86 {
 
     use std::arch::x86_64::*;
 
-    use super::super::{LANES_OF_KEPT, ROWS, Streams, Sums, TOKENS};
+    use super::super::{AHEAD, LANES_OF_KEPT, ROWS, Streams, Sums, TOKENS, loaded};
     use super::WORD;
+
+    /// Row by row, so that memory is read from front to back, which the hardware foresees.
+    ///
+    /// # Safety
+    /// AVX-512 with VNNI and VBMI2; `x` holds one token.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi2,popcnt")]
+    pub(super) unsafe fn one_token(streams: &Streams<i8>, sums: &mut Sums<i8>) {
+        let lanes = streams.rows.each_ref().map(|row| {
+            let mut values = row.values.as_ptr();
+            let mut lanes = [_mm512_setzero_si512(); 2];
+            macro_rules! word {
+                ($word:expr, $bits:expr, $lanes:expr) => {
+                    // SAFETY: a word of activations for each word of the row.
+                    let x = unsafe { _mm512_loadu_si512(streams.x.as_ptr().add($word * WORD).cast()) };
+                    // SAFETY: fewer values are used than the words so far have bits, and a vector from there ends inside of the padding.
+                    let kept = unsafe { _mm512_loadu_si512(values.cast()) };
+                    $lanes = _mm512_dpbusd_epi32($lanes, x, _mm512_maskz_expand_epi8($bits, loaded(kept)));
+                    // SAFETY: as many values as the word has bits.
+                    values = unsafe { values.add($bits.count_ones() as usize) };
+                };
+            }
+            let (pairs, odd) = row.words.as_chunks::<2>();
+            for (pair, bits) in pairs.iter().enumerate() {
+                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(AHEAD));
+                word!(2 * pair, bits[0], lanes[0]);
+                word!(2 * pair + 1, bits[1], lanes[1]);
+            }
+            if let [bits] = odd {
+                word!(2 * pairs.len(), *bits, lanes[0]);
+            }
+            let _ = values;
+            _mm512_add_epi32(lanes[0], lanes[1])
+        });
+        sums[0] = lanes.map(|lanes| _mm512_reduce_add_epi32(lanes));
+    }
 
     /// # Safety
     /// AVX-512 with VNNI and VBMI2; `x` holds `COUNT` tokens.
@@ -61,7 +96,8 @@ mod x86 {
         let mut values = streams.rows.each_ref().map(|row| row.values.as_ptr());
         let mut lanes = [[_mm512_setzero_si512(); ROWS]; COUNT];
         for word in 0..words {
-            let bits: [u64; ROWS] = std::array::from_fn(|row| streams.rows[row].words.get(word).copied().unwrap_or_default());
+            // SAFETY: the invariant: rows have as many words as there are activations for.
+            let bits: [u64; ROWS] = unsafe { streams.words(word) };
             // SAFETY: a word of activations, for each of `COUNT` tokens of `words` words.
             let x: [__m512i; COUNT] = std::array::from_fn(|token| unsafe {
                 _mm512_loadu_si512(streams.x.as_ptr().add((token * words + word) * WORD).cast())
@@ -70,9 +106,12 @@ mod x86 {
                 // SAFETY: fewer values are used than the words so far have bits; a vector from there ends inside of the padding,
                 // which the values of an absent row have too.
                 let kept = unsafe { _mm512_loadu_si512(values[row].cast()) };
-                // A hint, whatever the address.
-                _mm_prefetch::<_MM_HINT_T0>(values[row].wrapping_add(streams.values));
-                let weights = _mm512_maskz_expand_epi8(bits[row], kept);
+                // At half of the weights, two words use a cache line of values.
+                if word.is_multiple_of(2) {
+                    // A hint, whatever the address.
+                    _mm_prefetch::<_MM_HINT_T0>(values[row].wrapping_add(streams.values));
+                }
+                let weights = _mm512_maskz_expand_epi8(bits[row], loaded(kept));
                 for token in 0..COUNT {
                     lanes[token][row] = _mm512_dpbusd_epi32(lanes[token][row], x[token], weights);
                 }

@@ -3,7 +3,7 @@
 //!
 //! Kept values are put back in their lanes in registers: with AVX-512 by the expand instruction, with AVX2 by a table of
 //! permutations; the portable version walks over the set bits. A product does [`TOKENS`] tokens at a time, so the values are read
-//! once for each [`TOKENS`].
+//! once for each [`TOKENS`]. One token alone is multiplied row by row: then memory is one stream from front to back.
 
 mod float;
 mod integer;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use half::bf16;
 
-use super::{Compressed, Footprint, Format, Target, expect_shape, repair_non_finite, values_of_same_kind};
+use super::{Compressed, Footprint, Format, Target, expect_shape, repair_non_finite, repair_without_scale, values_of_same_kind};
 use crate::buffer::{Aligned, Number, Scratch};
 use crate::cpu::Tier;
 use crate::element::{Element, RowTerms, Stored};
@@ -24,11 +24,15 @@ use crate::{Mask, SparseMatrix};
 /// Tokens that share one reading of the weights.
 const TOKENS: usize = 4;
 
-/// Rows that are computed together: as many streams of values that memory can be busy with.
+/// Rows that are computed together: they share what is loaded of the activations.
 const ROWS: usize = 4;
 
 /// Columns per word of the mask.
 const WORD: usize = 64;
+
+/// Bytes by which values are asked for before they are used, where nothing better is known.
+#[cfg(target_arch = "x86_64")]
+const AHEAD: usize = 1024;
 
 /// Values past the last one that a vector load may touch.
 const PADDING: usize = 64;
@@ -61,7 +65,7 @@ trait Kept: Stored {
     /// What the products of a row are added up in.
     type Sum: Copy + Default;
 
-    /// The activations of every token, `stride` of them each, a whole number of words; those past the last column are zero.
+    /// The activations of every token, `stride` of them each, a whole number of words; those past the last column are finite.
     fn activations(tier: Tier, operands: &Operands, stride: usize) -> Activations<Self::Activation>;
 
     /// The sums of the products of `tokens` tokens.
@@ -91,6 +95,8 @@ struct Packed<T: Kept> {
     values: Aligned<T>,
     starts: Vec<usize>,
     terms: RowTerms,
+    /// The words of a row that keeps nothing.
+    no_words: Vec<u64>,
 }
 
 impl<T: Kept> Packed<T> {
@@ -104,7 +110,8 @@ impl<T: Kept> Packed<T> {
         let blocks =
             RowBlocks::of_height(mask.rows(), ROWS, |rows| starts[rows.end] - starts[rows.start] + rows.len() * mask.cols() / 8);
         let values = Aligned::zeros(starts[mask.rows()] + PADDING);
-        let mut stored = Self { tier, blocks, values, starts, terms: RowTerms::zeros(mask.rows(), 1), mask };
+        let (terms, no_words) = (RowTerms::zeros(mask.rows(), 1), vec![0; mask.cols().div_ceil(WORD)]);
+        let mut stored = Self { tier, blocks, values, starts, terms, no_words, mask };
         stored.set_values(matrix, bias)?;
         Ok(stored)
     }
@@ -164,7 +171,10 @@ impl<T: Kept> Compressed for Packed<T> {
                 }
             }
         });
-        repair_non_finite(self, &self.terms.bias, operands);
+        match &x.scales {
+            Some(scales) => repair_without_scale(self, &self.terms.bias, operands, scales),
+            None => repair_non_finite(self, &self.terms.bias, operands),
+        }
         Ok(())
     }
 }
@@ -196,10 +206,10 @@ impl<T: Kept> Packed<T> {
         }
     }
 
-    /// The words and values of a row; those of a row that is not there are empty.
+    /// The words and values of a row; one that is not there keeps nothing.
     fn stream(&self, row: usize, is_there: bool) -> Stream<'_, T> {
         if !is_there {
-            return Stream { words: &[], values: &self.values[..0] };
+            return Stream { words: &self.no_words, values: &self.values[..0] };
         }
         Stream { words: self.mask.row(row), values: &self.values[self.starts[row]..] }
     }
@@ -213,8 +223,8 @@ struct Stream<'a, T> {
 
 /// The rows of one block, and the padded activations of its tokens, one after the other.
 ///
-/// *Invariant*: a row has as many values as its words have bits, and at least [`PADDING`] more behind them; each token has an
-/// activation for every bit of a word.
+/// *Invariant*: rows have equally many words; a row has as many values as its words have bits, and at least [`PADDING`] more behind
+/// them; each token has an activation for every bit of a row's words.
 struct Streams<'a, T: Kept> {
     rows: [Stream<'a, T>; ROWS],
     x: &'a [T::Activation],
@@ -223,6 +233,25 @@ struct Streams<'a, T: Kept> {
 }
 
 impl<T: Kept> Streams<'_, T> {
+    /// One word of each row. Asks, a cache line at a time, for those of the next block, which lie as far ahead as the rows of this one
+    /// together: the hardware foresees long runs, and these are many short ones.
+    ///
+    /// # Safety
+    /// Rows have more than `word` words.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn words(&self, word: usize) -> [u64; ROWS] {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        if word.is_multiple_of(8) {
+            for row in &self.rows {
+                // SAFETY: a hint, whatever the address.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(row.words.as_ptr().wrapping_add(word + ROWS * row.words.len()).cast()) };
+            }
+        }
+        // SAFETY: the caller's promise.
+        self.rows.each_ref().map(|row| unsafe { *row.words.get_unchecked(word) })
+    }
+
     /// Calls `visit(row, token, value, activation)` for every kept value, the plain way.
     fn visit(&self, tokens: usize, mut visit: impl FnMut(usize, usize, T, T::Activation)) {
         let stride = self.x.len() / tokens;
@@ -241,6 +270,17 @@ impl<T: Kept> Streams<'_, T> {
             }
         }
     }
+}
+
+/// A vector that stays loaded. Expanding is several times slower from memory than from a register (Zen 4), and the compiler would make
+/// one instruction of the load and the expansion.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn loaded(mut vector: std::arch::x86_64::__m512i) -> std::arch::x86_64::__m512i {
+    // SAFETY: no instruction at all.
+    unsafe { std::arch::asm!("/* {0} */", inout(zmm_reg) vector, options(pure, nomem, nostack, preserves_flags)) };
+    vector
 }
 
 /// For each byte of a mask, which of the next kept values belongs in each lane; -1 where none does.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use half::bf16;
 
-use super::{Dense, TILE, VECTORS, WIDEST, by_count};
+use super::{Dense, TILE, VECTORS, WIDEST, by_tokens};
 use crate::buffer::{Aligned, Scratch};
 use crate::cpu::Tier;
 use crate::element::{Element, Stored};
 use crate::error::Result;
 use crate::format::{Compressed, Footprint, Format, expect_shape, repair_non_finite, values_of_same_kind};
-use crate::operands::{Operands, OutputRows, RowBlocks};
+use crate::operands::{Operands, OutputRows, Results, RowBlocks};
 use crate::simd::{self, Kernel, Vector};
 use crate::{Mask, SparseMatrix};
 
@@ -133,8 +133,8 @@ impl<T: Floating> Packed<T> {
     fn tile(&self, tile: Tile<T>, panel: usize, start: usize, output: &mut OutputRows) {
         let bias = &self.bias[panel * self.width..][..self.width];
         let tokens = start..start + tile.count;
-        output.tile::<TILE, WIDEST>(self.panels.rows(panel), self.width, tokens, |places| {
-            simd::dispatch(self.tier, Multiply { tile, bias, places });
+        output.tile::<TILE, WIDEST>(self.panels.rows(panel), self.width, tokens, |results| {
+            simd::dispatch(self.tier, Multiply { tile, bias, results });
         });
     }
 }
@@ -182,11 +182,11 @@ struct Tile<'a, T> {
     panel: &'a [T],
 }
 
-/// One tile; `places[t]` has room for the panel's width.
+/// One tile; every token has room for as many results as the panel is wide.
 struct Multiply<'a, T> {
     tile: Tile<'a, T>,
     bias: &'a [f32],
-    places: [*mut f32; TILE],
+    results: Results,
 }
 
 impl<T: Floating> Kernel for Multiply<'_, T> {
@@ -195,12 +195,12 @@ impl<T: Floating> Kernel for Multiply<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         macro_rules! tokens {
-            // SAFETY: the caller promises the features of `V`; `count` tokens lie in the tile.
             ($count:literal) => {
+                // SAFETY: the caller promises the features of `V`; `count` tokens lie in the tile.
                 unsafe { self.tokens::<V, $count>() }
             };
         }
-        by_count!(self.tile.count, tokens!)
+        by_tokens!(self.tile.count, tokens!)
     }
 }
 
@@ -212,7 +212,7 @@ impl<T: Floating> Multiply<'_, T> {
         let Tile { x, stride, cols, panel, .. } = self.tile;
         let width = VECTORS * V::LANES;
         assert!(panel.len() == cols * width && self.bias.len() == width && x.len() >= (COUNT - 1) * stride + cols);
-        // SAFETY: the caller promises the features. Line above: `x`, `panel` and `bias` hold every value read here; every place has
+        // SAFETY: the caller promises the features. Line above: `x`, `panel` and `bias` hold every value read here; every token has
         // room for `width` results (see `OutputRows::tile`).
         unsafe {
             let bias: [V; VECTORS] = std::array::from_fn(|v| V::load(self.bias.as_ptr().add(v * V::LANES)));
@@ -226,9 +226,9 @@ impl<T: Floating> Multiply<'_, T> {
                     }
                 }
             }
-            for (place, sums) in self.places.iter().zip(sums) {
+            for (token, sums) in sums.into_iter().enumerate() {
                 for (v, sum) in sums.into_iter().enumerate() {
-                    sum.store(place.add(v * V::LANES));
+                    sum.store(self.results.token(token).add(v * V::LANES));
                 }
             }
         }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::{Dense, TILE, VECTORS, WIDEST};
 use crate::buffer::Aligned;
 use crate::cpu::Tier;
-use crate::element::int8::{Rows, Tokens};
-use crate::element::{Element, RowTerms, Stored};
+use crate::element::int8::Tokens;
+use crate::element::{Element, RowTerms, Rows, Stored};
 use crate::error::Result;
-use crate::format::{Compressed, Footprint, Format, expect_shape, repair_non_finite, values_of_same_kind};
-use crate::operands::{Operands, RowBlocks};
+use crate::format::{Compressed, Footprint, Format, expect_shape, repair_without_scale, values_of_same_kind};
+use crate::operands::{Operands, Results, RowBlocks};
 use crate::{Mask, SparseMatrix};
 
 /// Columns whose products one lane adds up.
@@ -100,7 +100,7 @@ impl Compressed for Packed {
             for panel in panels {
                 for start in (0..tokens).step_by(TILE) {
                     let count = (tokens - start).min(TILE);
-                    output.tile::<TILE, WIDEST>(self.panels.rows(panel), self.width, start..start + count, |places| {
+                    output.tile::<TILE, WIDEST>(self.panels.rows(panel), self.width, start..start + count, |results| {
                         let tile = Tile {
                             x: &x.integers[start * layout.stride..(start + count) * layout.stride],
                             scales: &x.scales[start..start + count],
@@ -109,22 +109,22 @@ impl Compressed for Packed {
                             terms: &self.terms,
                             first_row: panel * self.width,
                             width: self.width,
-                            places: &places[..count],
+                            results,
                         };
                         tile.multiply(self.tier);
                     });
                 }
             }
         });
-        repair_non_finite(self, &self.terms.bias, operands);
+        repair_without_scale(self, &self.terms.bias, operands, &x.scales);
         Ok(())
     }
 }
 
 /// A few tokens against one panel.
 ///
-/// *Invariant*: there are as many tokens in `x`, `stride` apart, as `scales` and `places`, at most [`TILE`]; every place has room for
-/// `width` results; the terms go on for `width` rows from `first_row`; and tokens are as long as the panel has quads.
+/// *Invariant*: there are as many tokens in `x`, `stride` apart, as `scales`, at most [`TILE`]; each has room for `width` results; the
+/// terms go on for `width` rows from `first_row`; and tokens are as long as the panel has quads.
 struct Tile<'a> {
     x: &'a [u8],
     scales: &'a [f32],
@@ -133,7 +133,7 @@ struct Tile<'a> {
     terms: &'a RowTerms,
     first_row: usize,
     width: usize,
-    places: &'a [*mut f32],
+    results: Results,
 }
 
 impl Tile<'_> {
@@ -149,7 +149,7 @@ impl Tile<'_> {
             return unsafe { x86::avx2(self) };
         }
         let _ = tier;
-        for ((x, scale), place) in self.x.chunks_exact(self.stride).zip(self.scales).zip(self.places) {
+        for (token, (x, scale)) in self.x.chunks_exact(self.stride).zip(self.scales).enumerate() {
             let mut sums = [0i32; WIDEST];
             for (x, weights) in x.chunks_exact(QUAD).zip(self.panel.chunks_exact(self.width * QUAD)) {
                 for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(QUAD)) {
@@ -157,8 +157,8 @@ impl Tile<'_> {
                 }
             }
             for (lane, sum) in sums.into_iter().enumerate().take(self.width) {
-                // SAFETY: the invariant: a place has room for `width` results.
-                unsafe { *place.add(lane) = self.terms.dequantize(self.first_row + lane, sum, *scale) };
+                // SAFETY: the invariant: a token has room for `width` results.
+                unsafe { *self.results.token(token).add(lane) = self.terms.dequantize(self.first_row + lane, sum, *scale) };
             }
         }
     }
@@ -172,19 +172,19 @@ mod x86 {
 
     use super::{QUAD, Tile, VECTORS};
     use crate::element::int8;
-    use crate::format::dense::by_count;
+    use crate::format::dense::by_tokens;
 
     /// # Safety
     /// AVX-512 with VNNI.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     pub(super) unsafe fn avx512(tile: &Tile) {
         macro_rules! tokens {
-            // SAFETY: the caller promises the features; there are so many places.
             ($count:literal) => {
+                // SAFETY: the caller promises the features; there are so many tokens.
                 unsafe { avx512_tokens::<$count>(tile) }
             };
         }
-        by_count!(tile.places.len(), tokens!)
+        by_tokens!(tile.scales.len(), tokens!)
     }
 
     /// # Safety
@@ -198,7 +198,7 @@ mod x86 {
         assert!(tile.width == VECTORS * LANES && starts.len().min(scales.len()).min(bias.len()) >= tile.width);
         assert!(tile.x.len() >= (COUNT - 1) * tile.stride + quads * QUAD && tile.scales.len() >= COUNT);
         // SAFETY: the caller promises the features. The assertions: terms, weights and activations are there for every vector and quad
-        // that is read; the invariant: places have room for two vectors.
+        // that is read; the invariant: a token has room for two vectors.
         unsafe {
             let start: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_loadu_si512(starts.as_ptr().add(v * LANES).cast()));
             let mut sums = [start; COUNT];
@@ -219,7 +219,7 @@ mod x86 {
                 let bias = _mm512_loadu_ps(bias.as_ptr().add(v * LANES));
                 for (token, sums) in sums.iter().enumerate() {
                     let result = int8::dequantize_avx512(sums[v], scale, tile.scales[token], bias);
-                    _mm512_storeu_ps(tile.places[token].add(v * LANES), result);
+                    _mm512_storeu_ps(tile.results.token(token).add(v * LANES), result);
                 }
             }
         }
@@ -232,10 +232,10 @@ mod x86 {
     /// AVX2.
     #[target_feature(enable = "avx2")]
     pub(super) unsafe fn avx2(tile: &Tile) {
-        for first in (0..tile.places.len()).step_by(TOKENS) {
+        for first in (0..tile.scales.len()).step_by(TOKENS) {
             // SAFETY: the caller promises the features; so many tokens follow.
             unsafe {
-                match tile.places.len() - first {
+                match tile.scales.len() - first {
                     1 => avx2_tokens::<1>(tile, first),
                     2 => avx2_tokens::<2>(tile, first),
                     3 => avx2_tokens::<3>(tile, first),
@@ -253,7 +253,7 @@ mod x86 {
         let quads = tile.panel.len() / (VECTORS * LANES * QUAD);
         assert!(tile.width == VECTORS * LANES && tile.x.len() >= (first_token + COUNT - 1) * tile.stride + quads * QUAD);
         let mut sums = [[_mm256_setzero_si256(); VECTORS]; COUNT];
-        let (ones, shift) = (_mm256_set1_epi16(1), _mm256_set1_epi8(int8::ZERO as i8));
+        let (ones, shift) = (_mm256_set1_epi16(1), _mm256_set1_epi8(int8::SHIFT as u8 as i8));
         for quad in 0..quads {
             for v in 0..VECTORS {
                 // SAFETY: two vectors of weights per quad, and there are so many.
@@ -281,8 +281,8 @@ mod x86 {
                     // These sums are of activations with their sign.
                     let (row, terms) = (tile.first_row + v * LANES + lane, tile.terms);
                     let result = int8::dequantize(sum, terms.scales[row], tile.scales[token], terms.bias[row]);
-                    // SAFETY: the invariant: a place has room for two vectors.
-                    unsafe { *tile.places[token].add(v * LANES + lane) = result };
+                    // SAFETY: the invariant: a token has room for two vectors.
+                    unsafe { *tile.results.token(token).add(v * LANES + lane) = result };
                 }
             }
         }

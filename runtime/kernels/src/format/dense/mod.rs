@@ -50,16 +50,10 @@ impl Format for Dense {
     }
 }
 
-/// Calls `self.$method::<V, COUNT>()` with the count of the tile.
-macro_rules! by_count {
+/// Calls `$call!(count)` with the number of tokens of a tile as a literal.
+macro_rules! by_tokens {
     ($count:expr, $call:ident!) => {
-        by_count!($count, $call!, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
-    };
-    ($count:expr, $call:ident!, $($each:literal),*) => {
-        match $count {
-            $($each => $call!($each),)*
-            _ => unreachable!("a tile has 1 to {} tokens", super::TILE),
-        }
+        $crate::format::by_count!($count, $call!, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
     };
 }
-use by_count;
+use by_tokens;
