@@ -1,11 +1,11 @@
-//! A model on the CPU engine: every pruned layer runs the kernel that is fastest for its mask on this machine, dense included.
+//! A model on the CPU engine: every pruned or quantized layer runs the kernel that is fastest for it on this machine, dense included.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use sparsec_kernels::{Choice, Explanation, Options, SparseLinear, Tuning};
+use sparsec_kernels::{Choice, Explanation, Mask, Options, SparseLinear, SparseMatrix, Tuning, Values};
 
 use crate::linear::{Compiled, Linear};
 use crate::model::{self, Model, Source};
@@ -47,16 +47,17 @@ pub fn write_tuning(tuning: &Tuning, path: &Path) -> Result<()> {
     tuning.save(path).map_err(|error| Fault::environment(error.to_string()).at(path))
 }
 
-/// A model whose pruned layers are compiled, and what runs in them.
+/// A model whose pruned and quantized layers are compiled, and what runs in them.
 pub struct Engine {
     /// The model.
     pub model: Box<dyn Model>,
-    /// The kernels of every pruned layer, in the order of the forward pass.
+    /// The kernels of those layers, in the order of the forward pass.
     pub kernels: Vec<KernelRecord>,
 }
 
 impl Checkpoint {
-    /// Prepares the model for inference on this CPU. A model without masks runs as [`Checkpoint::model`] does.
+    /// Prepares the model for inference on this CPU. A model without masks and integers runs as [`Checkpoint::model`]
+    /// does.
     ///
     /// # Errors
     /// When the configuration and the parameters do not belong together.
@@ -64,7 +65,7 @@ impl Checkpoint {
         self.compiled_telling(options, &mut |_, _| Ok(()))
     }
 
-    /// As [`Checkpoint::compiled`]; `told` hears how many of how many pruned layers are ready, and its fault ends the work at once.
+    /// As [`Checkpoint::compiled`]; `told` hears how many of how many layers are ready, and its fault ends the work at once.
     ///
     /// # Errors
     /// As [`Checkpoint::compiled`], and those of `told`.
@@ -75,15 +76,39 @@ impl Checkpoint {
     }
 }
 
-/// Parameters of a checkpoint; masked layers are compiled while the model is built.
+/// Parameters of a checkpoint; masked and quantized layers are compiled while the model is built.
 struct Compiling<'a> {
     checkpoint: &'a Checkpoint,
     plain: Plain<'a>,
     options: &'a Options,
     kernels: Vec<KernelRecord>,
-    /// Pruned layers that are compiled.
+    /// Layers that are compiled.
     ready: usize,
     told: &'a mut dyn FnMut(usize, usize) -> Result<()>,
+}
+
+impl Compiling<'_> {
+    /// The weight of a layer that is to be compiled; none where there is nothing to gain.
+    fn matrix(&self, path: &str, out: usize, inputs: usize) -> Result<Option<SparseMatrix>> {
+        let (mask, quantized) = (self.checkpoint.masks.get(path), self.checkpoint.quantized.get(path));
+        let values = match (mask, quantized) {
+            (None, None) => return Ok(None),
+            (_, Some(weight)) => Values::Int8 { values: weight.values.to_vec(), scales: weight.scales.to_vec() },
+            (Some(_), None) => Values::Fp32(Weight::read(self.checkpoint, path)?.values),
+        };
+        let mask = mask.cloned().unwrap_or_else(|| Mask::from_fn(out, inputs, |_, _| true));
+        if (mask.rows(), mask.cols()) != (out, inputs) {
+            return Err(Fault::input(format!("the mask of `{path}` is not [{out}, {inputs}]")));
+        }
+        let matrix = SparseMatrix::of(values, mask);
+        Ok(Some(matrix.map_err(|error| Fault::input(format!("`{path}` cannot be compiled: {error}")))?))
+    }
+
+    /// How many layers there are to compile.
+    fn total(&self) -> usize {
+        let Checkpoint { masks, quantized, .. } = self.checkpoint;
+        masks.len() + quantized.keys().filter(|path| !masks.contains_key(*path)).count()
+    }
 }
 
 impl Source for Compiling<'_> {
@@ -92,20 +117,16 @@ impl Source for Compiling<'_> {
     }
 
     fn linear(&mut self, path: &str, out: usize, inputs: usize, bias: bool) -> Result<Linear> {
-        let Some(mask) = self.checkpoint.masks.get(path) else { return self.plain.linear(path, out, inputs, bias) };
+        let Some(matrix) = self.matrix(path, out, inputs)? else { return self.plain.linear(path, out, inputs, bias) };
         let bias =
             bias.then(|| self.tensor(&format!("{path}.bias"), &[out])?.to_vec1::<f32>().map_err(Fault::from)).transpose()?;
-        let quantized = self.checkpoint.quantized.get(path);
-        let values = match quantized {
-            Some(weight) => weight.dequantized(),
-            None => Weight::read(self.checkpoint, path)?.values,
-        };
-        let kernel = SparseLinear::prepare(&values, mask.clone(), bias.as_deref(), self.options)
+        let kernel = SparseLinear::of(&matrix, bias.as_deref(), self.options)
             .map_err(|error| Fault::input(format!("`{path}` cannot be compiled: {error}")))?;
         self.kernels.extend(records(path, kernel.explain()));
         self.ready += 1;
-        (self.told)(self.ready, self.checkpoint.masks.len())?;
-        Ok(Linear::new(path, Arc::new(Compiled::new(kernel, quantized.is_some()))))
+        let total = self.total();
+        (self.told)(self.ready, total)?;
+        Ok(Linear::new(path, Arc::new(Compiled::new(kernel))))
     }
 }
 

@@ -1,42 +1,69 @@
-//! A sparse product by the kernel that was chosen for the layer: machine code made for its mask, compressed weights, or dense.
+//! A product by the kernel that was chosen for the layer: machine code made for its mask, compressed weights, or dense; FP32 or INT8.
 
 use candle_core::Tensor;
 use sparsec_kernels::SparseLinear;
 
 use super::Product;
-use crate::quantizer::round_tokens;
+use crate::op::Values;
 use crate::{Fault, Result};
 
 /// A product by a kernel; for inference only.
-pub struct Compiled {
-    kernel: SparseLinear,
-    /// Whether activations are rounded to INT8 per token first, as [`super::Quantized`] does.
-    rounds: bool,
-}
+pub struct Compiled(SparseLinear);
 
 impl Compiled {
-    /// The product of `kernel`; its values are the expanded integers of a quantized layer if `rounds`.
-    pub fn new(kernel: SparseLinear, rounds: bool) -> Self {
-        Self { kernel, rounds }
+    /// The product of `kernel`, which rounds activations itself where its weights are INT8.
+    pub fn new(kernel: SparseLinear) -> Self {
+        Self(kernel)
     }
 }
 
 impl Product for Compiled {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut values = x.flatten_all()?.to_vec1::<f32>()?;
+        let (rows, cols) = (self.0.rows(), self.0.cols());
         let mut dims = x.dims().to_vec();
-        let tokens = values.len() / self.kernel.cols().max(1);
-        if dims.pop() != Some(self.kernel.cols()) {
-            return Err(Fault::internal(format!("a layer of {} inputs was given {:?}", self.kernel.cols(), x.dims())));
+        if dims.pop() != Some(cols) {
+            return Err(Fault::internal(format!("a layer of {cols} inputs was given {:?}", x.dims())));
         }
-        if self.rounds {
-            round_tokens(&mut values, self.kernel.cols());
-        }
-        let mut y = vec![0.0; tokens * self.kernel.rows()];
-        self.kernel
-            .forward(&values, tokens, &mut y)
+        let tokens = dims.iter().product();
+        let mut y = vec![0.0; tokens * rows];
+        let contiguous = x.contiguous()?;
+        self.0
+            .forward(&Values::of(&contiguous)?, tokens, &mut y)
             .map_err(|error| Fault::internal(format!("a compiled product failed: {error}")))?;
-        dims.push(self.kernel.rows());
+        dims.push(rows);
         Ok(Tensor::from_vec(y, dims, x.device())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use sparsec_kernels::{Mask, Options, SparseMatrix, Values as Weights};
+
+    use super::*;
+    use crate::linear::Quantized;
+    use crate::quantizer::{Quantizer, Rtn};
+
+    /// What every token count computes in INT8 is what the integers mean.
+    #[test]
+    fn int8_kernels_compute_what_the_reference_does() {
+        let (out, inputs) = (48, 96);
+        let weights: Vec<f32> = (0..out * inputs).map(|at| (at as f32 * 0.37).sin() * 0.2).collect();
+        let mask = Mask::from_fn(out, inputs, |row, col| (row * 7 + col * 5) % 4 == 0);
+        let bias: Vec<f32> = (0..out).map(|row| row as f32 * 0.01).collect();
+        let weight = Rtn {}.quantize(&weights, out, inputs, Some(&mask)).unwrap();
+        let values = Weights::Int8 { values: weight.values.to_vec(), scales: weight.scales.to_vec() };
+        let kernel = SparseLinear::of(&SparseMatrix::of(values, mask).unwrap(), Some(&bias), &Options::default()).unwrap();
+        let (fast, plain) =
+            (Compiled::new(kernel), Quantized::new(&weight, Some(Tensor::new(bias, &Device::Cpu).unwrap())).unwrap());
+        for tokens in [1, 3, 8, 40, 400] {
+            let x: Vec<f32> = (0..tokens * inputs).map(|at| (at as f32 * 0.11).cos() * 3.0).collect();
+            let x = Tensor::from_vec(x, (1, tokens, inputs), &Device::Cpu).unwrap();
+            let (fast, plain) = (fast.forward(&x).unwrap(), plain.forward(&x).unwrap());
+            assert_eq!(fast.dims(), [1, tokens, out]);
+            let worst = (fast - plain).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(worst < 1e-5, "{tokens} tokens: off by {worst:e}");
+        }
+        assert!(fast.forward(&Tensor::zeros((2, inputs + 1), candle_core::DType::F32, &Device::Cpu).unwrap()).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! W8A8 in FP32 arithmetic: the integers of the weight expanded once, activations rounded per token while it runs.
 //!
-//! This is what an INT8 kernel computes, up to the order of FP32 additions; scores of a quantized model are scores of exactly this.
+//! The plain reference of the INT8 kernels: what they compute, up to the rounding of FP32 additions.
 
 use candle_core::{Device, Tensor};
 

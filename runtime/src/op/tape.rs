@@ -26,8 +26,11 @@ thread_local! {
 /// One operation on the tape.
 struct Step {
     output: TensorId,
-    backward: Box<dyn FnOnce(Slopes, &mut Gradients) -> Result<()>>,
+    backward: Backward,
 }
+
+/// From the gradient of a result to those of what it was computed from.
+type Backward = Box<dyn FnOnce(Slopes, &mut Gradients) -> Result<()>>;
 
 /// The gradient of one tensor, row-major. Shared where one gradient holds for several tensors.
 pub(super) type Slopes = Arc<Vec<f32>>;

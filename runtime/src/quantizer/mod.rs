@@ -3,6 +3,8 @@
 //! Every quantizer keeps these promises, and the contract tests below hold every row of the table to them: a weight comes back
 //! within half a scale, a zero comes back as zero, what a mask removes is 0, and a value that is not finite is a fault.
 
+use sparsec_kernels::element::int8::{round, symmetric_scale};
+
 use crate::checkpoint::QuantizedWeight;
 use crate::shelf::Shelf;
 use crate::{Checkpoint, Mask, Result, row, shelved};
@@ -14,9 +16,6 @@ mod w8a8;
 pub use activation::round_tokens;
 pub use rtn::Rtn;
 pub use w8a8::{Activations, W8A8};
-
-/// The largest INT8 value in use; -128 is left out, so that the grid is symmetric.
-const LARGEST: f32 = 127.0;
 
 /// A way to round a weight matrix to INT8 with one scale per output channel.
 pub trait Quantizer: std::fmt::Debug + Send + Sync {
@@ -48,17 +47,6 @@ pub trait Scheme: std::fmt::Debug + Send + Sync {
         quantizer: &dyn Quantizer,
         done: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<()>;
-}
-
-/// The scale at which the value of largest magnitude becomes 127. Where that is too small to divide by, any scale will do.
-fn symmetric_scale(values: &[f32]) -> f32 {
-    let scale = values.iter().fold(0f32, |largest, value| largest.max(value.abs())) / LARGEST;
-    if scale < f32::MIN_POSITIVE { f32::EPSILON } else { scale }
-}
-
-/// `value / scale` on the integer grid, halves to the even neighbour; NaN stays NaN.
-fn round(value: f32, scale: f32) -> f32 {
-    (value / scale).round_ties_even().clamp(-LARGEST, LARGEST)
 }
 
 #[cfg(test)]

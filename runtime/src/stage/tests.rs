@@ -124,7 +124,7 @@ fn broken(stage: &impl Stage) -> String {
 }
 
 /// A pruner that does as it is told, and then something to the model.
-struct Spoiled(fn(&mut Checkpoint));
+struct Spoiled(Spoil);
 
 impl std::fmt::Debug for Spoiled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -94,8 +94,8 @@ impl<'a> Run<'a> {
         }
         if checkpoints.iter().any(|checkpoint| !checkpoint.quantized.is_empty()) {
             notes.push(
-                "INT8 layers were computed by expanding their integers to FP32 and rounding activations to 8 bits per token; scores are \
-                 scores of exactly this arithmetic"
+                "INT8 layers ran in INT8: activations are rounded to 8 bits per token, and the sums of products are exact integers; scores \
+                 are scores of exactly this arithmetic"
                     .to_owned(),
             );
         }
