@@ -20,7 +20,7 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Res
     let parent = parent(path);
     fs::create_dir_all(parent).map_err(|error| Fault::writing(parent, &error))?;
     let replace = || -> std::io::Result<()> {
-        let mut file = unfinished().tempfile_in(parent)?;
+        let mut file = unfinished(parent, path)?;
         let mut buffered = std::io::BufWriter::new(file.as_file_mut());
         fill(&mut buffered)?;
         buffered.flush()?;
@@ -32,13 +32,23 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Res
     replace().map_err(|error| Fault::writing(path, &error))
 }
 
-/// A file in the making, readable by whom the user's `umask` lets read it once it is finished.
-fn unfinished() -> tempfile::Builder<'static, 'static> {
+/// The file at `path` in the making, readable by whom the user's `umask` lets read it once it is finished. What a killed program left of
+/// the same file is removed.
+fn unfinished(parent: &Path, path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let prefix = format!("{UNFINISHED}{}.", path.file_name().unwrap_or_default().display());
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        // Behind the prefix stands a random part and nothing more: another file's name may begin like this one's.
+        let is_ours = entry.file_name().to_string_lossy().strip_prefix(&prefix).is_some_and(|random| !random.contains('.'));
+        if is_ours && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
     let mut builder = tempfile::Builder::new();
-    builder.prefix(UNFINISHED);
+    builder.prefix(&prefix);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
+    builder.tempfile_in(parent)
 }
 
 /// Replaces the file at `path` by `value` as JSON.
@@ -109,6 +119,15 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_program_left_of_a_file_goes_with_the_next_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, other) = (folder.path().join(".sparsec-a.json.x7Yz12"), folder.path().join(".sparsec-a.json.old.x7Yz12"));
+        [&ours, &other].iter().for_each(|path| fs::write(path, "half").unwrap());
+        write_json(&folder.path().join("a.json"), &1).unwrap();
+        assert!(!ours.exists() && other.exists());
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file() {

@@ -1,8 +1,8 @@
 //! The shelf of export formats: from a checkpoint to files that other programs load.
 //!
 //! An export is written whole or not at all, read back by the reader that opens any checkpoint, and compared with the model in memory
-//! before it counts as written: what it holds, and the logits that it computes for held-out rows, both bit for bit. It also says what made it: [`RECORD`] holds the recipe, the metrics and a line for
-//! each pruned layer.
+//! before it counts as written: what it holds, and the logits that it computes for held-out rows, both bit for bit. It also says what
+//! made it: [`RECORD`] holds the recipe, the metrics and a line for each pruned layer.
 
 use std::collections::BTreeMap;
 use std::path::Path;
