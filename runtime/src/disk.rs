@@ -59,6 +59,15 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     write_file(path, |file| serde_json::to_writer_pretty(file, value).map_err(Into::into))
 }
 
+/// Replaces the file at `to` by what stands at `from`.
+///
+/// # Errors
+/// As [`write_file`], and when `from` cannot be read.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).map_err(|error| Fault::reading(from, &error))?;
+    write_file(to, |file| file.write_all(&bytes))
+}
+
 /// Bytes of all files in the folder at `path`.
 ///
 /// # Errors

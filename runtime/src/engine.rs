@@ -56,8 +56,7 @@ pub struct Engine {
 }
 
 impl Checkpoint {
-    /// Prepares the model for inference on this CPU. A model without masks and integers runs as [`Checkpoint::model`]
-    /// does.
+    /// Prepares the model for inference on this CPU. A model without masks and integers runs as [`Checkpoint::model`] does.
     ///
     /// # Errors
     /// When the configuration and the parameters do not belong together.

@@ -9,7 +9,7 @@ use super::Run;
 use crate::report::{Environment, ModelRecord, Param, Report, miscompilation};
 use crate::run::{Event, Events, Outcome, keys, models, read_json};
 use crate::stage::Inputs;
-use crate::{Fault, Result, disk, engine};
+use crate::{Result, disk, engine};
 
 impl<'a> Run<'a> {
     /// The report, and where it lies.
@@ -34,9 +34,7 @@ impl<'a> Run<'a> {
         for export in &report.exports {
             for original in ["report.json", "report.html"] {
                 let copy = self.output(&format!("{}.{original}", export.to.trim_end_matches('/')))?;
-                let bytes =
-                    std::fs::read(folder.join(original)).map_err(|error| Fault::reading(folder.join(original), &error))?;
-                disk::write_file(&copy, |file| file.write_all(&bytes))?;
+                disk::copy(&folder.join(original), &copy)?;
                 files.push(copy);
             }
         }
@@ -57,10 +55,7 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let engines = checkpoints.iter().map(|checkpoint| self.engine(checkpoint, events)).collect::<Result<Vec<_>>>()?;
         match &self.options.tuning {
-            Some(given) => {
-                let bytes = std::fs::read(given).map_err(|error| Fault::reading(given, &error))?;
-                disk::write_file(tuning, |file| file.write_all(&bytes))?;
-            }
+            Some(given) => disk::copy(given, tuning)?,
             None => [tuning, &self.state.tuning()].iter().try_for_each(|path| engine::write_tuning(&self.tuning, path))?,
         }
         for (record, engine) in records.iter_mut().zip(&engines) {
