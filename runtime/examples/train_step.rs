@@ -10,6 +10,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sparsec_kernels::Activation;
 use sparsec_runtime::optimizer::{AdamW, Optimizer};
 use sparsec_runtime::schedule::{Numbers, Schedule};
 use sparsec_runtime::{Result, memory, op, threads};
@@ -117,7 +118,7 @@ impl Block {
         let found = op::attention(&q, &k, &v, self.heads, (DEPTH as f32).powf(-0.5), false)?;
         let x = op::add(x, &linear(&found, out)?)?;
         let normed = op::layer_norm(&x, &self.norms[1][0], Some(&self.norms[1][1]), 1e-5)?;
-        op::add(&x, &linear(&op::gelu(&linear(&normed, &self.up)?)?, &self.down)?)
+        op::add(&x, &linear(&op::activate(&linear(&normed, &self.up)?, Activation::Gelu)?, &self.down)?)
     }
 }
 

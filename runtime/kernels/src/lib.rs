@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+pub mod activation;
 pub mod bench;
 mod buffer;
 pub mod cpu;
 pub mod element;
+mod epilogue;
 mod error;
 pub mod format;
 mod jit;
@@ -17,8 +19,10 @@ mod simd;
 mod testing;
 mod tune;
 
+pub use activation::Activation;
 pub use cpu::{Cpu, Tier};
 pub use element::{Element, Values};
+pub use epilogue::Epilogue;
 pub use error::{KernelError, Result};
 pub use jit::CodeBudget;
 pub use linear::{Choice, Chosen, Explanation, Options, SparseLinear};

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::format::{Compressed, FORMATS, Footprint, Progress, Target, by_word};
 use crate::tune::{Key, Race, Times, TokenRange, Tuning, race, rule};
-use crate::{CodeBudget, Cpu, Element, KernelError, Mask, Operands, SparseMatrix, Tier};
+use crate::{CodeBudget, Cpu, Element, Epilogue, KernelError, Mask, Operands, SparseMatrix, Tier};
 
 /// How the format of a layer is chosen.
 #[derive(Clone, Debug)]
@@ -82,8 +82,21 @@ impl SparseLinear {
     /// # Errors
     /// When a length is not what its shape says.
     pub fn forward(&self, x: &[f32], tokens: usize, y: &mut [f32]) -> Result<()> {
+        self.forward_with(x, tokens, y, Epilogue::default())
+    }
+
+    /// As [`SparseLinear::forward`], with `epilogue` done to the results while they are in the caches.
+    ///
+    /// # Errors
+    /// When a length is not what its shape says.
+    pub fn forward_with(&self, x: &[f32], tokens: usize, y: &mut [f32], epilogue: Epilogue) -> Result<()> {
         let form = self.form(tokens);
-        form.product(&mut Operands::new(x, y, tokens, self.rows(), self.cols())?)
+        form.product(&mut Operands::new(x, y, tokens, self.rows(), self.cols())?.then(epilogue)?)
+    }
+
+    /// Bytes of weights, masks, indices and code that one product reads.
+    pub fn weight_bytes_read(&self, tokens: usize) -> usize {
+        self.form(tokens).weight_bytes_read(tokens)
     }
 
     /// Outputs.

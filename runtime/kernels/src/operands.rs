@@ -6,16 +6,19 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::error::{Result, expect_length};
+use crate::simd::{self, Kernel, Vector};
+use crate::{Cpu, Epilogue};
 
-/// The activations and the place for the results of `y = x W^T + bias`.
+/// The activations and the place for the results of `y = x W^T + bias`, and what is done to these while they are near.
 ///
-/// *Invariant*: `x.len() == tokens * cols` and `y.len() == tokens * rows`.
+/// *Invariant*: `x.len() == tokens * cols` and `y.len() == tokens * rows`, as many as the epilogue has residuals if it has any.
 pub struct Operands<'a> {
     x: &'a [f32],
     y: &'a mut [f32],
     tokens: usize,
     rows: usize,
     cols: usize,
+    epilogue: Epilogue<'a>,
 }
 
 impl<'a> Operands<'a> {
@@ -26,7 +29,16 @@ impl<'a> Operands<'a> {
     pub fn new(x: &'a [f32], y: &'a mut [f32], tokens: usize, rows: usize, cols: usize) -> Result<Self> {
         expect_length("activations", x.len(), tokens.saturating_mul(cols))?;
         expect_length("results", y.len(), tokens.saturating_mul(rows))?;
-        Ok(Self { x, y, tokens, rows, cols })
+        Ok(Self { x, y, tokens, rows, cols, epilogue: Epilogue::default() })
+    }
+
+    /// The same, followed by `epilogue`.
+    ///
+    /// # Errors
+    /// When it has residuals, and not one for each result.
+    pub fn then(self, epilogue: Epilogue<'a>) -> Result<Self> {
+        epilogue.check(self.y.len())?;
+        Ok(Self { epilogue, ..self })
     }
 
     /// Activations, `[tokens, cols]`.
@@ -61,7 +73,14 @@ impl<'a> Operands<'a> {
 
     /// The results as something that threads can divide by output row.
     pub(crate) fn output(&mut self) -> OutputRows<'_> {
-        OutputRows { y: self.y.as_mut_ptr(), tokens: self.tokens, stride: self.rows, rows: 0..self.rows, lifetime: PhantomData }
+        OutputRows {
+            y: self.y.as_mut_ptr(),
+            tokens: self.tokens,
+            stride: self.rows,
+            rows: 0..self.rows,
+            epilogue: self.epilogue,
+            lifetime: PhantomData,
+        }
     }
 }
 
@@ -73,6 +92,7 @@ pub(crate) struct OutputRows<'a> {
     tokens: usize,
     stride: usize,
     rows: Range<usize>,
+    epilogue: Epilogue<'a>,
     lifetime: PhantomData<&'a mut [f32]>,
 }
 
@@ -93,6 +113,45 @@ impl<'a> OutputRows<'a> {
         // SAFETY: checked above: `token` and `rows` are inside of this part, whose values nothing else reaches while `self` is
         // borrowed.
         unsafe { std::slice::from_raw_parts_mut(self.y.add(token * self.stride + rows.start), rows.end - rows.start) }
+    }
+
+    /// Does what follows the product to the results of `rows` for `tokens`, which are written. Each is finished once.
+    pub(crate) fn finish(&mut self, rows: Range<usize>, tokens: Range<usize>) {
+        if self.epilogue.is_nothing() {
+            return;
+        }
+        let (epilogue, stride) = (self.epilogue, self.stride);
+        let runs = tokens.map(|token| {
+            let run: *mut [f32] = self.token_mut(token, rows.clone());
+            // SAFETY: the runs of two tokens have nothing in common, and `self` is borrowed for as long as they are used.
+            (token * stride + rows.start, unsafe { &mut *run })
+        });
+        simd::dispatch(Cpu::this().tier, Finish { epilogue: &epilogue, runs });
+    }
+}
+
+/// An epilogue over runs of results.
+struct Finish<'a, 'b, R> {
+    epilogue: &'a Epilogue<'b>,
+    /// Runs of results, each with the place of its first among `[tokens, rows]`.
+    runs: R,
+}
+
+impl<'r, R: Iterator<Item = (usize, &'r mut [f32])>> Kernel for Finish<'_, '_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        for (first, results) in self.runs {
+            if let Some(activation) = self.epilogue.activation {
+                activation.change(results);
+            }
+            if let Some(residual) = self.epilogue.residual {
+                for (result, residual) in results.iter_mut().zip(&residual[first..]) {
+                    *result += *residual;
+                }
+            }
+        }
     }
 }
 
@@ -124,7 +183,7 @@ impl Results {
 
 impl OutputRows<'_> {
     /// Calls `compute` with room for `width` results of each of `tokens`, of which there are at most `TILE`. `rows`, at most `width` of
-    /// them, receive theirs: directly, or from a small buffer where there are fewer.
+    /// them, receive theirs: directly, or from a small buffer where there are fewer. Then they are finished.
     pub(crate) fn tile<const TILE: usize, const WIDTH: usize>(
         &mut self,
         rows: Range<usize>,
@@ -136,14 +195,16 @@ impl OutputRows<'_> {
         if rows.len() == width && !tokens.is_empty() {
             // The last token's results are inside of this part, so those of the tokens before are.
             self.token_mut(tokens.end - 1, rows.clone());
-            let first = self.token_mut(tokens.start, rows).as_mut_ptr();
-            return compute(Results { first, stride: self.stride });
+            let first = self.token_mut(tokens.start, rows.clone()).as_mut_ptr();
+            compute(Results { first, stride: self.stride });
+        } else {
+            let mut padded = [[0.0; WIDTH]; TILE];
+            compute(Results { first: padded.as_mut_ptr().cast(), stride: WIDTH });
+            for (token, padded) in tokens.clone().zip(&padded) {
+                self.token_mut(token, rows.clone()).copy_from_slice(&padded[..rows.len()]);
+            }
         }
-        let mut padded = [[0.0; WIDTH]; TILE];
-        compute(Results { first: padded.as_mut_ptr().cast(), stride: WIDTH });
-        for (token, padded) in tokens.zip(&padded) {
-            self.token_mut(token, rows.clone()).copy_from_slice(&padded[..rows.len()]);
-        }
+        self.finish(rows, tokens);
     }
 }
 
@@ -203,27 +264,38 @@ impl RowBlocks {
 
     /// Calls `work(blocks, their part of y)` for all blocks, on as many threads of the current pool as the cost is worth.
     pub(crate) fn run(&self, operands: &mut Operands, work: impl Fn(Range<usize>, &mut OutputRows) + Sync) {
-        let total = self.costs_before[self.len()];
-        let threads = rayon::current_num_threads().min(total.saturating_mul(operands.tokens()) / WORTH_A_THREAD);
-        let (work, mut rest) = (&work, operands.output());
-        if threads < 2 {
-            return work(0..self.len(), &mut rest);
+        let cost = self.costs_before[self.len()].saturating_mul(operands.tokens());
+        let threads = rayon::current_num_threads().min(cost / WORTH_A_THREAD).max(1);
+        self.share(0..threads, threads, operands.output(), &work);
+    }
+
+    /// [`RowBlocks::run`] for some of `threads` equal parts, whose results are `output`; halves are handed on until one is left, which
+    /// allocates nothing.
+    fn share<W: Fn(Range<usize>, &mut OutputRows) + Sync>(
+        &self,
+        parts: Range<usize>,
+        threads: usize,
+        mut output: OutputRows,
+        work: &W,
+    ) {
+        if parts.len() == 1 {
+            return work(self.first_block(parts.start, threads)..self.first_block(parts.end, threads), &mut output);
         }
-        rayon::scope(move |scope| {
-            let mut start = 0;
-            for part in 1..=threads {
-                let goal = total.div_ceil(threads) * part;
-                let end = if part == threads {
-                    self.len()
-                } else {
-                    self.costs_before.partition_point(|&cost| cost < goal).min(self.len())
-                };
-                let blocks = start..end;
-                let (mut mine, later) = rest.split_at(self.first_rows[end]);
-                (rest, start) = (later, end);
-                scope.spawn(move |_| work(blocks, &mut mine));
-            }
-        });
+        let middle = parts.start + parts.len() / 2;
+        let (before, after) = output.split_at(self.first_rows[self.first_block(middle, threads)]);
+        rayon::join(
+            || self.share(parts.start..middle, threads, before, work),
+            || self.share(middle..parts.end, threads, after, work),
+        );
+    }
+
+    /// The first block of one of `threads` parts of nearly equal cost; after the last, the number of blocks.
+    fn first_block(&self, part: usize, threads: usize) -> usize {
+        if part == threads {
+            return self.len();
+        }
+        let goal = self.costs_before[self.len()].div_ceil(threads) * part;
+        self.costs_before.partition_point(|&cost| cost < goal).min(self.len())
     }
 }
 

@@ -40,18 +40,20 @@ fn pack_tile(tier: Tier, x: &[f32], cols: usize, panel: &mut [f32]) {
     }
 }
 
-/// Writes `sums: [rows, lanes]` of one tile to the results of its `tokens`.
+/// Writes `sums: [rows, lanes]` of one tile to the results of its `tokens`, and finishes them.
 pub(crate) fn unpack(tier: Tier, sums: &[f32], rows: Range<usize>, tokens: Range<usize>, output: &mut OutputRows) {
     if tier == Tier::Avx512 && tier.is_available() {
         // SAFETY: the features were just checked.
-        return unsafe { avx512::unpack(sums, rows, tokens, output) };
-    }
-    for (lane, token) in tokens.enumerate() {
-        let results = output.token_mut(token, rows.clone());
-        for (result, sums) in results.iter_mut().zip(sums.chunks_exact(tier.lanes())) {
-            *result = sums[lane];
+        unsafe { avx512::unpack(sums, rows.clone(), tokens.clone(), output) };
+    } else {
+        for (lane, token) in tokens.clone().enumerate() {
+            let results = output.token_mut(token, rows.clone());
+            for (result, sums) in results.iter_mut().zip(sums.chunks_exact(tier.lanes())) {
+                *result = sums[lane];
+            }
         }
     }
+    output.finish(rows, tokens);
 }
 
 mod avx512 {

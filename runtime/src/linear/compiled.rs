@@ -1,9 +1,9 @@
 //! A product by the kernel that was chosen for the layer: machine code made for its mask, compressed weights, or dense; FP32 or INT8.
 
 use candle_core::Tensor;
-use sparsec_kernels::SparseLinear;
+use sparsec_kernels::{Epilogue, SparseLinear};
 
-use super::Product;
+use super::{Product, Then};
 use crate::op::Values;
 use crate::{Fault, Result};
 
@@ -19,6 +19,10 @@ impl Compiled {
 
 impl Product for Compiled {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_then(x, Then::default())
+    }
+
+    fn forward_then(&self, x: &Tensor, then: Then) -> Result<Tensor> {
         let (rows, cols) = (self.0.rows(), self.0.cols());
         let mut dims = x.dims().to_vec();
         if dims.pop() != Some(cols) {
@@ -26,9 +30,11 @@ impl Product for Compiled {
         }
         let tokens = dims.iter().product();
         let mut y = vec![0.0; tokens * rows];
-        let contiguous = x.contiguous()?;
+        let (x, residual) = (x.contiguous()?, then.residual.map(Tensor::contiguous).transpose()?);
+        let residual = residual.as_ref().map(Values::of).transpose()?;
+        let epilogue = Epilogue { activation: then.activation, residual: residual.as_deref() };
         self.0
-            .forward(&Values::of(&contiguous)?, tokens, &mut y)
+            .forward_with(&Values::of(&x)?, tokens, &mut y, epilogue)
             .map_err(|error| Fault::internal(format!("a compiled product failed: {error}")))?;
         dims.push(rows);
         Ok(Tensor::from_vec(y, dims, x.device())?)
@@ -38,7 +44,7 @@ impl Product for Compiled {
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
-    use sparsec_kernels::{Mask, Options, SparseMatrix, Values as Weights};
+    use sparsec_kernels::{Activation, Mask, Options, SparseMatrix, Values as Weights};
 
     use super::*;
     use crate::linear::Quantized;
@@ -64,6 +70,15 @@ mod tests {
             let worst = (fast - plain).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             assert!(worst < 1e-5, "{tokens} tokens: off by {worst:e}");
         }
+        let x = Tensor::from_vec(vec![0.3f32; 40 * inputs], (2, 20, inputs), &Device::Cpu).unwrap();
+        let residual = Tensor::from_vec((0..40 * out).map(|at| at as f32 * 1e-3).collect(), (2, 20, out), &Device::Cpu).unwrap();
+        for activation in [None, Some(Activation::Gelu)] {
+            let then = Then { activation, residual: Some(&residual) };
+            let (fast, plain) = (fast.forward_then(&x, then).unwrap(), plain.forward_then(&x, then).unwrap());
+            let worst = (fast - plain).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(worst < 1e-5, "{activation:?}: off by {worst:e}");
+        }
+        assert!(fast.forward_then(&x, Then::residual(&x)).is_err(), "a residual of another width");
         assert!(fast.forward(&Tensor::zeros((2, inputs + 1), candle_core::DType::F32, &Device::Cpu).unwrap()).is_err());
     }
 }

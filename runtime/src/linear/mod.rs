@@ -10,18 +10,52 @@ mod quantized;
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use sparsec_kernels::Activation;
 
 pub use compiled::Compiled;
 pub use dense::Dense;
 pub use quantized::Quantized;
 
-use crate::Result;
 use crate::model::Taps;
+use crate::{Result, op};
 
 /// `y = x W^T + b`, `x: [.., in]`, `y: [.., out]`, by whatever means the weight is kept.
 pub trait Product: Send + Sync {
     /// The product without gradients or with them, as the kind of weight allows.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// The product and what follows it; in one pass where the means allow it.
+    fn forward_then(&self, x: &Tensor, then: Then) -> Result<Tensor> {
+        let mut y = self.forward(x)?;
+        if let Some(activation) = then.activation {
+            y = op::activate(&y, activation)?;
+        }
+        match then.residual {
+            Some(residual) => op::add(residual, &y),
+            None => Ok(y),
+        }
+    }
+}
+
+/// What follows a product: `residual + activation(y)`.
+#[derive(Clone, Copy, Default)]
+pub struct Then<'a> {
+    /// A function of each result.
+    pub activation: Option<Activation>,
+    /// What is added to the results then, `[.., out]`.
+    pub residual: Option<&'a Tensor>,
+}
+
+impl<'a> Then<'a> {
+    /// A function of each result.
+    pub fn activation(activation: Activation) -> Self {
+        Self { activation: Some(activation), residual: None }
+    }
+
+    /// The sum with `residual`, `[.., out]`.
+    pub fn residual(residual: &'a Tensor) -> Self {
+        Self { activation: None, residual: Some(residual) }
+    }
 }
 
 /// A linear layer of a model under its module path, such as `model.decoder.layers.0.fc1`.
@@ -39,7 +73,12 @@ impl Linear {
 
     /// `x: [.., in] -> [.., out]`; `taps` sees `x` first.
     pub fn forward(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<Tensor> {
+        self.forward_then(x, Then::default(), taps)
+    }
+
+    /// As [`Linear::forward`], and `then` what follows.
+    pub fn forward_then(&self, x: &Tensor, then: Then, taps: &mut dyn Taps) -> Result<Tensor> {
         taps.linear_input(&self.path, x)?;
-        self.product.forward(x)
+        self.product.forward_then(x, then)
     }
 }

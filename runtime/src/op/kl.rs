@@ -6,6 +6,7 @@
 use candle_core::{D, Tensor};
 use multiversion::multiversion;
 use rayon::prelude::*;
+use sparsec_kernels::activation::exp;
 
 use super::cross_entropy::{check_labels, counted};
 use super::parallel::for_rows;
@@ -91,7 +92,7 @@ fn backward(student: &[f32], teacher: &[f32], labels: &[i64], cold: f32, log_sum
 fn divergence(student: &[f32], teacher: &[f32], cold: f32, (of_student, of_teacher): (f32, f32)) -> f32 {
     vector::sum_of_pairs(student, teacher, |student, teacher| {
         let (log_q, log_p) = (student * cold - of_student, teacher * cold - of_teacher);
-        vector::exp(log_p) * (log_p - log_q)
+        exp(log_p) * (log_p - log_q)
     })
 }
 
@@ -99,7 +100,7 @@ fn divergence(student: &[f32], teacher: &[f32], cold: f32, (of_student, of_teach
 #[multiversion(targets = "simd")]
 fn differences(student: &[f32], teacher: &[f32], cold: f32, log_sums: (f32, f32), share: f32, out: &mut [f32]) {
     for ((out, student), teacher) in out.iter_mut().zip(student).zip(teacher) {
-        *out = share * (vector::exp(student * cold - log_sums.0) - vector::exp(teacher * cold - log_sums.1));
+        *out = share * (exp(student * cold - log_sums.0) - exp(teacher * cold - log_sums.1));
     }
 }
 

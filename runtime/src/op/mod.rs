@@ -13,12 +13,12 @@ use std::ops::Deref;
 
 use candle_core::{CpuStorage, Result, Storage, StorageRef, Tensor, bail};
 
+mod activation;
 mod add;
 mod attention;
 mod conv1d;
 mod cross_entropy;
 mod embedding;
-mod gelu;
 mod in_place;
 mod kl;
 mod layer_norm;
@@ -32,12 +32,12 @@ mod vector;
 #[cfg(test)]
 mod check;
 
+pub use activation::activate;
 pub use add::add;
 pub use attention::{attention, attention_padded};
 pub use conv1d::conv1d;
 pub use cross_entropy::cross_entropy;
 pub use embedding::embedding;
-pub use gelu::gelu;
 pub use in_place::in_place;
 pub use kl::kl;
 pub use layer_norm::layer_norm;

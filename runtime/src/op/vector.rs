@@ -1,39 +1,15 @@
 //! Elementwise functions and sums over slices, compiled for several vector widths, the best chosen while running.
 //!
-//! The scalar functions have no branches and no library calls, so that the compiler turns loops over them into vector code. Sums
-//! run in 16 lanes that are added pairwise at the end: fast, in the same order on every machine, and more precise than one running
+//! Sums run in 16 lanes that are added pairwise at the end: fast, in the same order on every machine, and more precise than one running
 //! sum.
 
 use std::mem::MaybeUninit;
 
 use multiversion::multiversion;
+use sparsec_kernels::activation::exp;
 
 /// Values that a sum keeps apart until its end.
 const LANES: usize = 16;
-
-/// `e^x`, relative error below 3e-7; arguments below -87.3 count as -87.3, above 88.3 as 88.3.
-///
-/// Cody and Waite: `x = n ln 2 + r`, and the Taylor series of `e^r` for `|r| <= ln 2 / 2`.
-#[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
-    /// Adding it rounds to an integer and leaves that integer in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    let x = x.clamp(-87.3, 88.3);
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = x - n * LN2_HIGH - n * LN2_LOW;
-    let series = 1.0 / 5040.0;
-    let series = series * r + 1.0 / 720.0;
-    let series = series * r + 1.0 / 120.0;
-    let series = series * r + 1.0 / 24.0;
-    let series = series * r + 1.0 / 6.0;
-    let series = series * r + 0.5;
-    let series = series * r + 1.0;
-    let series = series * r + 1.0;
-    series * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
-}
 
 /// The pairwise sum of the lanes.
 #[inline(always)]
@@ -187,16 +163,6 @@ pub(super) fn log_sum_exp(row: &[f32], scale: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exp_follows_libm() {
-        let worst = (-870..=880)
-            .flat_map(|tenth| (0..100).map(move |part| (tenth as f32 + part as f32 * 0.01) * 0.1))
-            .filter(|x| (-87.3..=88.3).contains(x))
-            .map(|x| (f64::from(exp(x)) / f64::from(x).exp() - 1.0).abs())
-            .fold(0.0, f64::max);
-        assert!(worst < 3e-7, "relative error {worst:e}");
-    }
 
     #[test]
     fn sums_and_maxima_cover_every_length() {

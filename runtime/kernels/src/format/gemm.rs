@@ -113,6 +113,7 @@ impl Compressed for RowMajor {
                 parallelism,
             );
         }
+        operands.output().finish(0..rows, 0..tokens);
         repair_non_finite(self, &self.bias, operands);
         Ok(())
     }

@@ -133,7 +133,8 @@ pub trait Compressed: Send + Sync {
     /// as it goes over them.
     fn weight_bytes_read(&self, tokens: usize) -> usize;
 
-    /// `y = x W^T + bias`. A pruned weight contributes nothing, also where the activation is NaN or infinite.
+    /// `y = x W^T + bias`, then what `operands` say that follows: each strip of results goes through `OutputRows::finish` once.
+    /// A pruned weight contributes nothing, also where the activation is NaN or infinite.
     ///
     /// # Errors
     /// When `operands` have another shape than the matrix.
@@ -210,6 +211,7 @@ fn repair(stored: &dyn Compressed, bias: &[f32], operands: &mut Operands, token:
         stored.visit_kept(row, &mut |col, weight| sum += f64::from(weight) * f64::from(x[col]));
         *result = sum as f32;
     }
+    operands.output().finish(0..rows, token..token + 1);
 }
 
 /// Whether no value is NaN or infinite.

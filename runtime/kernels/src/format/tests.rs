@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::element::{Values, int8};
 use crate::testing::{assert_close, random_matrix, random_values, rounded};
+use crate::{Activation, Epilogue};
 
 /// Compresses in every format and tier that does not refuse.
 fn every_form(matrix: &SparseMatrix, bias: &[f32]) -> Vec<(Tier, Box<dyn Compressed>)> {
@@ -40,7 +41,24 @@ fn check(matrix: &SparseMatrix, x: &[f32], tokens: usize) {
             if let Some(exact) = &exact {
                 assert!(y == *exact, "{what}: integer sums are exact");
             }
+            check_epilogues(&*form, x, tokens, exact.as_ref().unwrap_or(&expected), exact.is_some(), &what);
         }
+    }
+}
+
+/// What a form gives with everything that may follow a product, against the same done to the plain results `expected`.
+fn check_epilogues(form: &dyn Compressed, x: &[f32], tokens: usize, expected: &[f32], is_exact: bool, what: &str) {
+    let residual = random_values(expected.len(), 7);
+    let activations = Activation::ALL.into_iter().map(Some).chain([None]);
+    for (activation, residual) in activations.zip([None, Some(&residual[..])].into_iter().cycle()) {
+        let epilogue = Epilogue { activation, residual };
+        let expected: Vec<f32> = expected.iter().enumerate().map(|(at, value)| epilogue.of(*value, at)).collect();
+        let mut y = vec![f32::NAN; expected.len()];
+        let operands = Operands::new(x, &mut y, tokens, form.mask().rows(), form.mask().cols()).unwrap();
+        form.product(&mut operands.then(epilogue).unwrap()).unwrap();
+        let what = format!("{what}, then {activation:?}, residual: {}", residual.is_some());
+        assert_close(&y, &expected, form.mask().cols(), &what);
+        assert!(!is_exact || y == expected, "{what}: to the bit");
     }
 }
 
@@ -129,6 +147,8 @@ fn values_can_change_under_the_mask() {
 fn wrong_lengths_are_errors() {
     let matrix = random_matrix(8, 12, 0.5, 1);
     assert!(Operands::new(&[0.0; 11], &mut [0.0; 8], 1, 8, 12).is_err());
+    let (mut y, epilogue) = ([0.0; 8], Epilogue { residual: Some(&[0.0; 7]), ..Epilogue::default() });
+    assert!(Operands::new(&[0.0; 12], &mut y, 1, 8, 12).unwrap().then(epilogue).is_err());
     for format in FORMATS {
         assert!(format.compress(&matrix, &[0.0; 7], &Target::this_cpu()).is_err(), "{}", format.word());
     }

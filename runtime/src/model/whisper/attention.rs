@@ -4,7 +4,7 @@
 
 use candle_core::Tensor;
 
-use crate::linear::Linear;
+use crate::linear::{Linear, Then};
 use crate::model::{Source, Taps};
 use crate::{Result, op};
 
@@ -41,12 +41,19 @@ impl Attention {
         Ok(KeysValues { keys: self.k.forward(x, taps)?, values: self.v.forward(x, taps)? })
     }
 
-    /// What the queries of `x` `[batch, time, width]` find in `memory`. If `causal`, the last query sees every key, the one before it
+    /// `residual` and what the queries of `x` `[batch, time, width]` find in `memory`. If `causal`, the last query sees every key, the one before it
     /// all but one, and so on.
-    pub(super) fn forward(&self, x: &Tensor, memory: &KeysValues, causal: bool, taps: &mut dyn Taps) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        residual: &Tensor,
+        x: &Tensor,
+        memory: &KeysValues,
+        causal: bool,
+        taps: &mut dyn Taps,
+    ) -> Result<Tensor> {
         let queries = self.q.forward(x, taps)?;
         let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, self.scale, causal)?;
-        self.out.forward(&found, taps)
+        self.out.forward_then(&found, Then::residual(residual), taps)
     }
 }
 

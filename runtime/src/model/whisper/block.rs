@@ -1,8 +1,9 @@
 //! What blocks of the encoder and the decoder have in common: layer norms and the feed-forward part.
 
 use candle_core::Tensor;
+use sparsec_kernels::Activation;
 
-use crate::linear::Linear;
+use crate::linear::{Linear, Then};
 use crate::model::{Source, Taps};
 use crate::{Result, op};
 
@@ -48,7 +49,7 @@ impl FeedForward {
 
     /// `x: [batch, time, width]`, the residual included.
     pub(super) fn forward(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<Tensor> {
-        let hidden = op::gelu(&self.up.forward(&self.norm.forward(x)?, taps)?)?;
-        op::add(x, &self.down.forward(&hidden, taps)?)
+        let hidden = self.up.forward_then(&self.norm.forward(x)?, Then::activation(Activation::Gelu), taps)?;
+        self.down.forward_then(&hidden, Then::residual(x), taps)
     }
 }

@@ -103,10 +103,10 @@ impl Block {
             Some(past) => past.extended(&now)?,
             None => now,
         };
-        let x = op::add(x, &self.attention.forward(&normed, &memory, true, taps)?)?;
+        let x = self.attention.forward(x, &normed, &memory, true, taps)?;
         cache.past = Some(memory);
         let normed = self.cross_norm.forward(&x)?;
-        let x = op::add(&x, &self.cross_attention.forward(&normed, &cache.encoded, false, taps)?)?;
+        let x = self.cross_attention.forward(&x, &normed, &cache.encoded, false, taps)?;
         let hidden = self.feed_forward.forward(&x, taps)?;
         taps.block_output(&self.path, &hidden)?;
         Ok(hidden)

@@ -1,6 +1,7 @@
 //! The encoder: from log-mel spectrograms to what the decoder attends to.
 
 use candle_core::Tensor;
+use sparsec_kernels::Activation;
 
 use super::attention::Attention;
 use super::block::{FeedForward, Norm};
@@ -71,7 +72,7 @@ impl Convolution {
 
     /// `x: [batch, in, frames] -> [batch, out, frames / stride]`.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        op::gelu(&op::conv1d(x, &self.weight, &self.bias, self.stride, 1)?)
+        op::activate(&op::conv1d(x, &self.weight, &self.bias, self.stride, 1)?, Activation::Gelu)
     }
 }
 
@@ -99,7 +100,7 @@ impl Block {
     fn forward(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<Tensor> {
         let normed = self.norm.forward(x)?;
         let memory = self.attention.keys_values(&normed, taps)?;
-        let x = op::add(x, &self.attention.forward(&normed, &memory, false, taps)?)?;
+        let x = self.attention.forward(x, &normed, &memory, false, taps)?;
         let hidden = self.feed_forward.forward(&x, taps)?;
         taps.block_output(&self.path, &hidden)?;
         Ok(hidden)

@@ -198,12 +198,13 @@ impl<T: Kept> Packed<T> {
         if !streams.x.is_empty() {
             T::multiply(self.tier, &streams, tokens.len(), &mut sums);
         }
-        for (token, sums) in tokens.zip(sums) {
+        for (token, sums) in tokens.clone().zip(sums) {
             let scale = x.scales.as_ref().map_or(1.0, |scales| scales[token]);
             for ((result, sum), row) in output.token_mut(token, rows.clone()).iter_mut().zip(sums).zip(rows.clone()) {
                 *result = T::result(&self.terms, row, sum, scale);
             }
         }
+        output.finish(rows, tokens);
     }
 
     /// The words and values of a row; one that is not there keeps nothing.
