@@ -8,11 +8,12 @@ use std::str::FromStr;
 use sparsec_kernels::bench::{Case, Prepared, Report};
 use sparsec_kernels::cpu::Peak;
 use sparsec_kernels::format::{FORMATS, Format, by_word};
-use sparsec_kernels::{Cpu, Element};
+use sparsec_kernels::{Cpu, Element, Pattern};
 
 struct Arguments {
     shapes: Vec<(usize, usize)>,
     tokens: Vec<usize>,
+    pattern: Pattern,
     sparsity_percent: Vec<f64>,
     elements: Vec<Element>,
     formats: Vec<&'static dyn Format>,
@@ -28,6 +29,7 @@ impl Arguments {
         let mut parsed = Self {
             shapes: vec![(3072, 768)],
             tokens: vec![1, 8, 64, 384],
+            pattern: Pattern::Uniform,
             sparsity_percent: vec![75.0],
             elements: vec![Element::Fp32],
             formats: FORMATS.to_vec(),
@@ -43,6 +45,7 @@ impl Arguments {
             match word.as_str() {
                 "--shapes" => parsed.shapes = value()?.split(',').map(shape).collect::<Result<_, _>>()?,
                 "--tokens" => parsed.tokens = list(&value()?)?,
+                "--pattern" => parsed.pattern = value()?.parse()?,
                 "--sparsity" => parsed.sparsity_percent = list(&value()?)?,
                 "--elements" => parsed.elements = value()?.split(',').map(Element::by_word).collect::<Result<_, _>>()?,
                 "--formats" => parsed.formats = value()?.split(',').map(by_word).collect::<Result<_, _>>()?,
@@ -51,7 +54,7 @@ impl Arguments {
                 "--chain-mib" => parsed.chain_mib = value()?.parse()?,
                 "--json" => parsed.json = true,
                 "--peak" => parsed.peak = true,
-                _ => return Err(format!("{word} is not a flag; there are --shapes, --tokens, --sparsity, --elements, --formats, --threads, --seconds, --chain-mib, --peak and --json").into()),
+                _ => return Err(format!("{word} is not a flag; there are --shapes, --tokens, --pattern, --sparsity, --elements, --formats, --threads, --seconds, --chain-mib, --peak and --json").into()),
             }
         }
         Ok(parsed)
@@ -84,7 +87,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         for &percent in &arguments.sparsity_percent {
             let chain = (arguments.chain_mib << 20).div_ceil(rows * cols * size_of::<f32>()).max(1);
             for &element in &arguments.elements {
-                let case = Case { rows, cols, element, sparsity: percent / 100.0, chain };
+                let (pattern, sparsity) = (arguments.pattern, 1.0 - arguments.pattern.density(1.0 - percent / 100.0));
+                let case = Case { rows, cols, element, pattern, sparsity, chain };
                 let prepared = Prepared::new(case, &arguments.formats)?;
                 for &tokens in &arguments.tokens {
                     let report = prepared.measure(tokens, arguments.seconds)?;
@@ -99,10 +103,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn print(report: &Report) {
     let case = &report.case;
     println!(
-        "\n{}x{}, {} tokens, {:.0} % sparse, chain of {}",
+        "\n{}x{}, {} tokens, {} {:.0} % sparse, chain of {}",
         case.rows,
         case.cols,
         report.tokens,
+        case.pattern,
         case.sparsity * 100.0,
         case.chain
     );

@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::format::dense::Dense;
 use crate::format::{Compressed, Footprint, Format, Target};
-use crate::testing::{random_matrix, rounded};
+use crate::testing::{patterned_matrix, rounded};
 use crate::tune::{Race, race};
-use crate::{Cpu, Element, KernelError, Tier};
+use crate::{Cpu, Element, KernelError, Pattern, Tier};
 
 /// What is multiplied.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,7 +20,9 @@ pub struct Case {
     pub cols: usize,
     /// How weights are stored.
     pub element: Element,
-    /// Share of weights that are pruned, uniformly at random, 0 to 1.
+    /// How the kept weights lie.
+    pub pattern: Pattern,
+    /// Share of weights that are pruned at random, 0 to 1, where the pattern leaves it open.
     pub sparsity: f64,
     /// Different matrices that are multiplied in turn; as many as exceed the caches show what weights from memory cost.
     pub chain: usize,
@@ -90,7 +92,8 @@ impl Prepared {
     pub fn new(case: Case, formats: &[&dyn Format]) -> Result<Self> {
         let (target, bias) = (Target::this_cpu(), vec![0.0; case.rows]);
         let seeds = 0..case.chain.max(1) as u64;
-        let matrices: Vec<_> = seeds.map(|seed| random_matrix(case.rows, case.cols, 1.0 - case.sparsity, seed)).collect();
+        let matrix = |seed| patterned_matrix(case.pattern, case.rows, case.cols, 1.0 - case.sparsity, seed);
+        let matrices: Vec<_> = seeds.map(matrix).collect();
         let compress = |format: &dyn Format, element| {
             let chain = matrices.iter().map(|matrix| format.compress(&rounded(matrix, element)?, &bias, &target));
             let is_baseline = format.is_dense() && element == Element::Fp32;
@@ -158,7 +161,9 @@ mod tests {
     #[test]
     fn every_format_is_measured_or_refuses() {
         for element in Element::ALL {
-            let prepared = Prepared::new(Case { rows: 30, cols: 40, element, sparsity: 0.75, chain: 2 }, FORMATS).unwrap();
+            let prepared =
+                Prepared::new(Case { rows: 30, cols: 40, element, pattern: Pattern::Uniform, sparsity: 0.75, chain: 2 }, FORMATS)
+                    .unwrap();
             let report = prepared.measure(5, 0.0).unwrap();
             let of_element = report.formats.iter().filter(|format| format.element == element);
             assert_eq!(of_element.count() + report.refused.len(), FORMATS.len());

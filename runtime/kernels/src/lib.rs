@@ -15,6 +15,7 @@ mod matrix;
 mod operands;
 #[cfg(target_arch = "x86_64")]
 mod panel;
+mod pattern;
 mod simd;
 mod testing;
 mod tune;
@@ -29,4 +30,5 @@ pub use linear::{Choice, Chosen, Explanation, Options, SparseLinear};
 pub use mask::Mask;
 pub use matrix::SparseMatrix;
 pub use operands::Operands;
+pub use pattern::Pattern;
 pub use tune::{RANGES, TokenRange, Tuning};

@@ -1,7 +1,7 @@
 //! Random matrices and values for tests, self-checks and benchmarks: a small fixed generator, so that all of them repeat exactly.
 
 use crate::error::Result;
-use crate::{Element, Mask, SparseMatrix, Values};
+use crate::{Element, Pattern, SparseMatrix, Values};
 
 /// `count` values in `-1..1`, decided by `seed`.
 pub(crate) fn random_values(count: usize, seed: u64) -> Vec<f32> {
@@ -10,11 +10,15 @@ pub(crate) fn random_values(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// A `[rows, cols]` matrix with a uniform random mask that keeps about `density` of the weights.
+#[cfg(test)]
 pub(crate) fn random_matrix(rows: usize, cols: usize, density: f64, seed: u64) -> SparseMatrix {
-    let kept: Vec<bool> = random_values(rows * cols, !seed).iter().map(|value| f64::from(value + 1.0) < 2.0 * density).collect();
-    let mask = Mask::from_fn(rows, cols, |row, col| kept[row * cols + col]);
+    patterned_matrix(Pattern::Uniform, rows, cols, density, seed)
+}
+
+/// The same with a random mask that has a pattern.
+pub(crate) fn patterned_matrix(pattern: Pattern, rows: usize, cols: usize, density: f64, seed: u64) -> SparseMatrix {
     let weights = random_values(rows * cols, seed);
-    SparseMatrix::new(&weights, mask).expect("as many values as weights")
+    SparseMatrix::new(&weights, pattern.mask(rows, cols, density, !seed)).expect("as many values as weights")
 }
 
 /// The matrix rounded to an element.

@@ -1,6 +1,6 @@
 //! Choice by measurement: which format serves a layer for a number of tokens, timed once and remembered.
 //!
-//! A time belongs to a CPU model, a number of threads, an element, a shape, a sparsity and a range of token counts; layers alike in
+//! A time belongs to a CPU model, a number of threads, an element, a shape, a pattern, a sparsity and a range of token counts; layers alike in
 //! all of these share it. Dense is always among the candidates, so a layer never runs slower than dense because it is sparse.
 
 mod clock;
@@ -15,7 +15,7 @@ pub(crate) use clock::{Clock, Race, race};
 
 use crate::error::Result;
 use crate::format::by_word;
-use crate::{Cpu, Element, KernelError, SparseMatrix, Tier};
+use crate::{Cpu, Element, KernelError, Pattern, SparseMatrix, Tier};
 
 /// Token counts that one kernel serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -55,6 +55,7 @@ pub(crate) struct Key {
     element: Element,
     rows: usize,
     cols: usize,
+    pattern: Pattern,
     /// Rounded to a multiple of five.
     sparsity_percent: u32,
     /// Fewest tokens of the range.
@@ -71,6 +72,7 @@ impl Key {
             element: matrix.element(),
             rows: matrix.rows(),
             cols: matrix.cols(),
+            pattern: Pattern::of(matrix.mask()),
             sparsity_percent: (matrix.mask().sparsity() * 20.0).round() as u32 * 5,
             tokens: range.first,
         }
@@ -100,7 +102,7 @@ struct Entry {
 }
 
 /// Version of the file's layout and of the kernels whose times it holds.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 impl Tuning {
     /// Reads a tuning file.
@@ -197,7 +199,7 @@ mod tests {
         let good = std::fs::read_to_string(&path).unwrap();
         for (broken, reason) in [
             (good[..good.len() / 2].to_string(), "EOF"),
-            (good.replace("\"version\": 2", "\"version\": 9"), "version 9 where this program reads 2"),
+            (good.replace("\"version\": 3", "\"version\": 9"), "version 9 where this program reads 3"),
             (good.replace("1.5", "-1.5"), "are not times"),
             (good.replace("dense", "sparser"), "no format is called sparser"),
             (good.replace("threads", "thread"), "thread"),
