@@ -115,7 +115,7 @@ impl Block {
         let normed = op::layer_norm(x, &self.norms[0][0], Some(&self.norms[0][1]), 1e-5)?;
         let [q, k, v, out] = &self.projections;
         let (q, k, v) = (linear(&normed, q)?, linear(&normed, k)?, linear(&normed, v)?);
-        let found = op::attention(&q, &k, &v, self.heads, (DEPTH as f32).powf(-0.5), false)?;
+        let found = op::attention(&q, &k, &v, self.heads, (DEPTH as f32).powf(-0.5), op::Scope::default())?;
         let x = op::add(x, &linear(&found, out)?)?;
         let normed = op::layer_norm(&x, &self.norms[1][0], Some(&self.norms[1][1]), 1e-5)?;
         op::add(&x, &linear(&op::activate(&linear(&normed, &self.up)?, Activation::Gelu)?, &self.down)?)

@@ -1,5 +1,7 @@
 //! What one forward pass reads: the encoder's input, and the decoder's tokens with their labels.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
 use crate::{Fault, Result};
@@ -9,26 +11,32 @@ pub const IGNORE: i64 = -100;
 
 /// Token ids of several sequences, padded to one length; `[batch, time]`, row-major.
 ///
-/// *Invariant*: `ids.len() == batch * time`.
+/// *Invariant*: `ids.len() == places.len() * time`, and no place ends behind `time`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
     ids: Vec<u32>,
-    batch: usize,
     time: usize,
+    places: Vec<Range<usize>>,
 }
 
 impl Tokens {
     /// Pads every sequence at its end with `pad` to the longest.
     pub fn padded(sequences: &[Vec<u32>], pad: u32) -> Self {
-        let time = sequences.iter().map(Vec::len).max().unwrap_or(0);
+        let time = longest(sequences);
         let ids = sequences.iter().flat_map(|s| s.iter().copied().chain(std::iter::repeat_n(pad, time - s.len()))).collect();
-        Self { ids, batch: sequences.len(), time }
+        Self { ids, time, places: sequences.iter().map(|s| 0..s.len()).collect() }
+    }
+
+    /// Pads every sequence at its start, so that all end together and go on together.
+    pub fn padded_before(sequences: &[Vec<u32>], pad: u32) -> Self {
+        let time = longest(sequences);
+        let ids = sequences.iter().flat_map(|s| std::iter::repeat_n(pad, time - s.len()).chain(s.iter().copied())).collect();
+        Self { ids, time, places: sequences.iter().map(|s| time - s.len()..time).collect() }
     }
 
     /// One new token for each sequence of a batch, `[batch, 1]`.
     pub fn column(ids: Vec<u32>) -> Self {
-        let batch = ids.len();
-        Self { ids, batch, time: 1 }
+        Self { time: 1, places: vec![0..1; ids.len()], ids }
     }
 
     /// All ids, row-major.
@@ -38,13 +46,27 @@ impl Tokens {
 
     /// Sequences.
     pub fn batch(&self) -> usize {
-        self.batch
+        self.places.len()
     }
 
     /// Tokens of the longest sequence.
     pub fn time(&self) -> usize {
         self.time
     }
+
+    /// Where each sequence lies in its row, the rest being padding.
+    pub fn places(&self) -> &[Range<usize>] {
+        &self.places
+    }
+
+    /// The places, where there is padding at all.
+    pub fn padding(&self) -> Option<&[Range<usize>]> {
+        self.places.iter().any(|place| place.len() < self.time).then_some(&self.places)
+    }
+}
+
+fn longest(sequences: &[Vec<u32>]) -> usize {
+    sequences.iter().map(Vec::len).max().unwrap_or(0)
 }
 
 /// The encoder's input.
@@ -52,13 +74,10 @@ impl Tokens {
 pub enum Inputs {
     /// Log-mel spectrograms, `[batch, mels, frames]`.
     Features(Tensor),
-    /// Token ids, with the true length of each sequence.
-    Tokens {
-        /// The padded ids.
-        tokens: Tokens,
-        /// Tokens of each sequence before the padding.
-        lengths: Vec<usize>,
-    },
+    /// Source texts.
+    Tokens(Tokens),
+    /// None: a family that only decodes.
+    Nothing,
 }
 
 /// A training or scoring batch with teacher forcing.
@@ -90,6 +109,8 @@ pub enum Input {
     Features(Tensor),
     /// Token ids.
     Tokens(Vec<u32>),
+    /// None: a family that only decodes.
+    Nothing,
 }
 
 impl Batch {
@@ -115,14 +136,13 @@ impl Inputs {
             match &example.input {
                 Input::Features(spectrogram) => features.push(spectrogram),
                 Input::Tokens(ids) => tokens.push(ids.clone()),
+                Input::Nothing => {}
             }
         }
-        match (features.is_empty(), tokens.is_empty()) {
-            (false, true) => Ok(Self::Features(Tensor::stack(&features, 0)?)),
-            (true, false) => {
-                let lengths = tokens.iter().map(Vec::len).collect();
-                Ok(Self::Tokens { tokens: Tokens::padded(&tokens, pad), lengths })
-            }
+        match (features.len(), tokens.len()) {
+            (0, 0) if !examples.is_empty() => Ok(Self::Nothing),
+            (rows, 0) if rows > 0 && rows == examples.len() => Ok(Self::Features(Tensor::stack(&features, 0)?)),
+            (0, rows) if rows > 0 && rows == examples.len() => Ok(Self::Tokens(Tokens::padded(&tokens, pad))),
             _ => Err(Fault::internal("a batch is either all audio or all text, and not empty")),
         }
     }
@@ -142,7 +162,19 @@ mod tests {
         let batch = Batch::of(&[example(&[5, 6, 7]), example(&[8])], 0).unwrap();
         assert_eq!(batch.decoder.ids(), [5, 6, 7, 8, 0, 0]);
         assert_eq!(batch.labels, [5, 6, 7, 8, IGNORE, IGNORE]);
-        assert!(matches!(batch.inputs, Inputs::Tokens { lengths, .. } if lengths == [3, 1]));
+        assert!(matches!(batch.inputs, Inputs::Tokens(tokens) if tokens.places() == [0..3, 0..1]));
+        let unheard = Example { input: Input::Nothing, ..example(&[1]) };
+        assert!(matches!(Batch::of(&[unheard.clone(), unheard.clone()], 0).unwrap().inputs, Inputs::Nothing));
+        assert!(Batch::of(&[example(&[1]), unheard], 0).is_err());
         assert!(Batch::of(&[], 0).is_err());
+    }
+
+    #[test]
+    fn padding_stands_on_the_side_that_was_asked_for() {
+        let sequences = [vec![5, 6, 7], vec![8]];
+        let before = Tokens::padded_before(&sequences, 0);
+        assert_eq!((before.ids(), before.places()), (&[5, 6, 7, 0, 0, 8][..], &[0..3, 2..3][..]));
+        assert_eq!(before.padding(), Some(before.places()));
+        assert_eq!(Tokens::column(vec![4, 5]).padding(), None);
     }
 }

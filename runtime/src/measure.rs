@@ -10,8 +10,8 @@ use crate::{Fault, Result};
 /// How fast one model is.
 #[derive(Clone, Copy, Debug)]
 pub struct Speed {
-    /// Milliseconds of the encoder for `inputs`.
-    pub encoder_ms: Timing,
+    /// Milliseconds of the encoder for `inputs`, where there is one.
+    pub encoder_ms: Option<Timing>,
     /// Greedy tokens per second of the decoder, the encoder's time not counted.
     pub decode_tokens_per_second: Timing,
 }
@@ -46,7 +46,7 @@ pub fn speed(
             let encoded = model.encode(inputs, &mut NoTaps)?;
             let encoding = began.elapsed();
             let began = Instant::now();
-            let mut cache = model.start(&encoded)?;
+            let mut cache = model.start(encoded.as_ref())?;
             let mut token = effort.start;
             for _ in 0..effort.tokens {
                 let logits = model.step(&Tokens::column(vec![token]), cache.as_mut())?;
@@ -54,7 +54,7 @@ pub fn speed(
             }
             let decoding = began.elapsed();
             if repeat > 0 {
-                encoder[at].push(1e3 * encoding.as_secs_f64());
+                encoder[at].extend(encoded.map(|_| 1e3 * encoding.as_secs_f64()));
                 decoder[at].push(effort.tokens as f64 / decoding.as_secs_f64());
             }
             told(repeat * models.len() + at + 1, (effort.repeats + 1) * models.len())?;
@@ -63,7 +63,7 @@ pub fn speed(
     let speeds = encoder
         .into_iter()
         .zip(decoder)
-        .map(|(encoder, decoder)| Some(Speed { encoder_ms: timing(encoder)?, decode_tokens_per_second: timing(decoder)? }));
+        .map(|(encoder, decoder)| Some(Speed { encoder_ms: timing(encoder), decode_tokens_per_second: timing(decoder)? }));
     speeds.collect::<Option<Vec<Speed>>>().ok_or_else(|| Fault::internal("speed was measured without a repeat"))
 }
 

@@ -1,10 +1,10 @@
 //! `sparsec bench`: which kernel runs in each layer and why, and what that gives end to end.
 
 use sparsec_runtime::measure::{self, Effort, Speed};
-use sparsec_runtime::model::{Row, family};
-use sparsec_runtime::report::KernelRecord;
+use sparsec_runtime::model::family;
 use sparsec_runtime::report::text::{percent, rate};
-use sparsec_runtime::{Batch, Checkpoint, Fault, Result};
+use sparsec_runtime::report::{KernelRecord, Timing};
+use sparsec_runtime::{Batch, Checkpoint, Result};
 use std::path::PathBuf;
 
 use super::kernels::Kernels;
@@ -34,9 +34,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let checkpoint = Checkpoint::read(&arguments.artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
-    let window = processor.window_samples().ok_or_else(|| Fault::input("this model does not hear").at(&arguments.artifact))?;
-    let tone: Vec<f32> = (0..window).map(|at| (at as f32 * 0.05).sin() * 0.1).collect();
-    let example = processor.example(&Row { audio: Some(tone.into()), ..Row::default() })?;
+    let example = processor.example(&processor.probe())?;
     let start = example.decoder.first().copied().unwrap_or_default();
     let inputs = Batch::of(&[example], processor.pad())?.inputs;
 
@@ -83,9 +81,10 @@ fn print_layers(kernels: &[KernelRecord]) {
 fn print_models(speeds: &[Speed]) {
     let mut table = terminal::table(&["whole model", "encoder ms", "min … max", "tokens/s", "min … max"]);
     for (name, speed) in ["all layers dense", "kernels as above"].iter().zip(speeds) {
-        let cells = [speed.encoder_ms, speed.decode_tokens_per_second]
-            .map(|timing| [rate(timing.median), format!("{} … {}", rate(timing.min), rate(timing.max))]);
-        table.add_row(std::iter::once((*name).to_owned()).chain(cells.into_iter().flatten()));
+        let cells = |timing: Timing| [rate(timing.median), format!("{} … {}", rate(timing.min), rate(timing.max))];
+        let encoder = speed.encoder_ms.map_or([const { String::new() }; 2], cells);
+        let cells = encoder.into_iter().chain(cells(speed.decode_tokens_per_second));
+        table.add_row(std::iter::once((*name).to_owned()).chain(cells));
     }
     outln!("{table}");
     outln!("threads    {}; medians of runs in turns", rayon::current_num_threads());

@@ -2,7 +2,7 @@
 //!
 //! Memory is a figure of a whole process, so every model of a report is measured in one of its own.
 
-use sparsec_runtime::model::{Row, family};
+use sparsec_runtime::model::family;
 use sparsec_runtime::{Checkpoint, Fault, Result, measure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,9 +25,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     let checkpoint = Checkpoint::read(&arguments.artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
     let model = arguments.kernels.engine(&checkpoint, &mut Progress::new())?.model;
-    let second = processor.sample_rate().unwrap_or(16_000) as usize;
-    let tone = (0..second).map(|at| (at as f32 * 0.05).sin() * 0.1).collect::<Vec<f32>>();
-    processor.decode(&*model, &[Row { audio: Some(tone.into()), ..Row::default() }])?;
+    processor.decode(&*model, &[processor.probe()], None)?;
     let bytes = measure::peak_resident_bytes().ok_or_else(|| Fault::environment("this system does not tell peak memory"))?;
     outln!("{bytes}");
     Ok(Exit::Done)

@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     };
     let say = |window: Vec<f32>| -> Result<String> {
         let rows = [Row { audio: Some(window.into()), ..Row::default() }];
-        Ok(processor.decode(&*model, &rows)?.into_iter().map(|decoded| decoded.text).collect())
+        Ok(processor.decode(&*model, &rows, None)?.into_iter().map(|decoded| decoded.text).collect())
     };
     let mut exit = Exit::Done;
     let mut said = Vec::new();

@@ -115,7 +115,7 @@ mod tests {
     fn values(example: &Example) -> Vec<f32> {
         match &example.input {
             Input::Features(features) => features.flatten_all().unwrap().to_vec1().unwrap(),
-            Input::Tokens(_) => Vec::new(),
+            Input::Tokens(_) | Input::Nothing => Vec::new(),
         }
     }
 

@@ -233,7 +233,7 @@ fn locate(family: &dyn Family, shards: &[Shard]) -> Result<BTreeMap<String, Stor
     let mut tensors = BTreeMap::new();
     for (shard, file) in shards.iter().enumerate() {
         for name in file.names() {
-            let full = family.full_name(&name);
+            let Some(full) = family.full_name(&name) else { continue };
             if tensors.insert(full, Stored { shard, name: name.clone() }).is_some() {
                 return Err(Fault::input(format!("the tensor `{name}` is stored twice")).at(file.path()));
             }

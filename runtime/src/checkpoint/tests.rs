@@ -129,7 +129,7 @@ fn initialization_repeats_and_computes() {
     assert_ne!(one.content_hash().unwrap(), other.content_hash().unwrap());
     let features = Tensor::zeros((1, 80, 40), candle_core::DType::F32, &Device::Cpu).unwrap();
     let encoded = one.model().unwrap().encode(&crate::Inputs::Features(features), &mut NoTaps).unwrap();
-    assert_eq!(encoded.dims(), [1, 20, 32]);
+    assert_eq!(encoded.unwrap().states.dims(), [1, 20, 32]);
 }
 
 #[test]

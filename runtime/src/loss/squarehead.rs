@@ -83,9 +83,10 @@ fn in_encoder(path: &str) -> bool {
 fn counted(batch: &Batch, path: &str) -> Option<Vec<bool>> {
     match (&batch.inputs, in_encoder(path)) {
         (_, false) => Some(batch.labels.iter().map(|&label| label != IGNORE).collect()),
-        (Inputs::Features(_), true) => None,
-        (Inputs::Tokens { tokens, lengths }, true) => {
-            Some(lengths.iter().flat_map(|&length| (0..tokens.time()).map(move |at| at < length)).collect())
+        (Inputs::Features(_) | Inputs::Nothing, true) => None,
+        (Inputs::Tokens(tokens), true) => {
+            let places = tokens.places().iter();
+            Some(places.flat_map(|place| (0..tokens.time()).map(|at| place.contains(&at))).collect())
         }
     }
 }
@@ -98,11 +99,8 @@ mod tests {
     #[test]
     fn padding_of_text_and_tokens_without_a_label_do_not_count() {
         let tokens = Tokens::padded(&[vec![4, 5, 6], vec![7]], 0);
-        let batch = Batch {
-            inputs: Inputs::Tokens { tokens: tokens.clone(), lengths: vec![3, 1] },
-            decoder: tokens,
-            labels: vec![IGNORE, 1, 2, 3, IGNORE, IGNORE],
-        };
+        let batch =
+            Batch { inputs: Inputs::Tokens(tokens.clone()), decoder: tokens, labels: vec![IGNORE, 1, 2, 3, IGNORE, IGNORE] };
         assert_eq!(counted(&batch, "encoder.block.0"), Some(vec![true, true, true, true, false, false]));
         assert_eq!(counted(&batch, "decoder.block.0"), Some(vec![false, true, true, true, false, false]));
     }

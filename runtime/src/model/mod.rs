@@ -4,12 +4,15 @@
 //! [`Source`], which decides whether they are trained, plain or compiled, and shows named intermediates to [`Taps`] without
 //! knowing why anybody looks.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use serde_json::Value;
 
 pub mod whisper;
 
 use crate::batch::{Batch, Example, Inputs, Tokens};
+use crate::generate::Search;
 use crate::linear::Linear;
 use crate::{Checkpoint, Fault, Result};
 
@@ -152,8 +155,9 @@ pub trait Family: Sync {
     /// When the configuration lacks a field or asks for something that the family does not do.
     fn modules(&self, config: &Value) -> Result<Vec<Module>>;
 
-    /// The full name of a stored tensor: some checkpoints were saved without the first segment.
-    fn full_name(&self, stored: &str) -> String;
+    /// The full name of a stored tensor: some checkpoints were saved without the first segment. None for a tensor that older writers
+    /// left behind and that no model reads.
+    fn full_name(&self, stored: &str) -> Option<String>;
 
     /// Tensors that may be stored as copies of others, `(copy, original)`.
     ///
@@ -174,27 +178,55 @@ pub trait Family: Sync {
     /// When a companion file is missing, or does not fit the configuration.
     fn processor(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Processor>>;
 
-    /// `checkpoint` that was told which language is spoken and what to do with it, in its companion files, so that an export carries
-    /// it along. What is not given stays as it is.
+    /// `checkpoint` that was told which language is spoken and what to do with it, in its own files, so that an export carries it
+    /// along. What is not given stays as it is.
     ///
     /// # Errors
     /// A language or task that the model does not know.
     fn told(&self, checkpoint: Checkpoint, language: Option<&str>, task: Option<&str>) -> Result<Checkpoint>;
 }
 
-/// A model ready to compute. Decoder-only families ignore the encoder's part.
+/// A model ready to compute.
 pub trait Model: Send + Sync {
     /// Teacher forcing: logits `[batch, time, vocab]`.
     fn forward(&self, batch: &Batch, taps: &mut dyn Taps) -> Result<Tensor>;
 
-    /// The encoder's output `[batch, positions, width]`, computed once per batch.
-    fn encode(&self, inputs: &Inputs, taps: &mut dyn Taps) -> Result<Tensor>;
+    /// What the encoder makes of `inputs`, computed once per batch; nothing for a family that only decodes.
+    fn encode(&self, inputs: &Inputs, taps: &mut dyn Taps) -> Result<Option<Encoded>> {
+        let _ = (inputs, taps);
+        Ok(None)
+    }
 
     /// An empty KV cache over `encoded`: cross-attention keys and values are computed here, once.
-    fn start(&self, encoded: &Tensor) -> Result<Box<dyn Cache>>;
+    fn start(&self, encoded: Option<&Encoded>) -> Result<Box<dyn Cache>>;
 
-    /// Feeds `tokens` `[batch, time]` after what `cache` holds; the logits `[batch, vocab]` after the last of them.
+    /// Feeds `tokens` `[batch, time]` after what `cache` holds; the logits `[batch, vocab]` after the last of them. Only the first
+    /// tokens after [`Model::start`] may be padded, before their sequences.
     fn step(&self, tokens: &Tokens, cache: &mut dyn Cache) -> Result<Tensor>;
+}
+
+/// What an encoder made of a batch.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// `[batch, positions, width]`.
+    pub states: Tensor,
+    /// Where each sequence lies among the positions, where there is padding.
+    pub places: Option<Box<[Range<usize>]>>,
+}
+
+impl Encoded {
+    /// Sequences.
+    pub fn batch(&self) -> usize {
+        self.states.dims()[0]
+    }
+
+    /// The encoder's output that a model which listens to one asks for.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn expect(encoded: Option<&Self>) -> Result<&Self> {
+        encoded.ok_or_else(|| Fault::internal("decoding began without what the encoder made of the input"))
+    }
 }
 
 /// Keys and values of everything decoded so far; made by [`Model::start`], understood by the same model.
@@ -220,19 +252,27 @@ pub struct Row {
 /// From rows of data to tensors, and from tokens to text.
 pub trait Processor: Send + Sync {
     /// Samples per second that `Row::audio` must have, where the family hears.
-    fn sample_rate(&self) -> Option<u32>;
+    fn sample_rate(&self) -> Option<u32> {
+        None
+    }
 
     /// Samples of the longest recording that is heard at once, where the family hears.
-    fn window_samples(&self) -> Option<usize>;
+    fn window_samples(&self) -> Option<usize> {
+        None
+    }
 
-    /// What a row becomes for training and calibration: features and tokens. Depends on the row alone, so that it is computed once.
+    /// What a row becomes for training and calibration: the encoder's input and tokens. Depends on the row alone, so that it is
+    /// computed once.
     fn example(&self, row: &Row) -> Result<Example>;
 
     /// The token that fills short sequences of a batch; see [`Batch::of`].
     fn pad(&self) -> u32;
 
-    /// Greedy decoding of `rows` to text, one string each.
-    fn decode(&self, model: &dyn Model, rows: &[Row]) -> Result<Vec<Decoded>>;
+    /// A row of ordinary size and no meaning, for what is measured without data.
+    fn probe(&self) -> Row;
+
+    /// The text that `model` makes of each of `rows`, found by `search`, or as the checkpoint's own settings say.
+    fn decode(&self, model: &dyn Model, rows: &[Row], search: Option<&Search>) -> Result<Vec<Decoded>>;
 }
 
 /// What a model said for one row.

@@ -19,7 +19,7 @@ mod tests;
 use candle_core::Tensor;
 use serde_json::Value;
 
-use super::{Cache, Family, Model, Module, Processor, Source, Taps};
+use super::{Cache, Encoded, Family, Model, Module, Processor, Source, Taps};
 use crate::batch::{Batch, Inputs, Tokens};
 use crate::{Checkpoint, Fault, Result};
 use config::Config;
@@ -42,11 +42,11 @@ impl Family for Whisper {
         Ok(Config::parse(config)?.modules())
     }
 
-    fn full_name(&self, stored: &str) -> String {
-        match stored.starts_with("encoder.") || stored.starts_with("decoder.") {
+    fn full_name(&self, stored: &str) -> Option<String> {
+        Some(match stored.starts_with("encoder.") || stored.starts_with("decoder.") {
             true => format!("model.{stored}"),
             false => stored.to_owned(),
-        }
+        })
     }
 
     fn ties(&self, config: &Value) -> Result<Vec<(String, String)>> {
@@ -74,23 +74,30 @@ struct Network {
     decoder: Decoder,
 }
 
+impl Network {
+    /// `[batch, positions, width]`.
+    fn listen(&self, inputs: &Inputs, taps: &mut dyn Taps) -> Result<Tensor> {
+        match inputs {
+            Inputs::Features(features) => self.encoder.forward(features, taps),
+            Inputs::Tokens(_) | Inputs::Nothing => Err(Fault::input("Whisper hears audio, and this data set has only text")),
+        }
+    }
+}
+
 impl Model for Network {
     fn forward(&self, batch: &Batch, taps: &mut dyn Taps) -> Result<Tensor> {
-        let encoded = self.encode(&batch.inputs, taps)?;
+        let encoded = self.listen(&batch.inputs, taps)?;
         let mut cache = self.decoder.start(&encoded, taps)?;
         let hidden = self.decoder.advance(&batch.decoder, &mut cache, taps)?;
         self.decoder.logits(&hidden, taps)
     }
 
-    fn encode(&self, inputs: &Inputs, taps: &mut dyn Taps) -> Result<Tensor> {
-        match inputs {
-            Inputs::Features(features) => self.encoder.forward(features, taps),
-            Inputs::Tokens { .. } => Err(Fault::input("Whisper hears audio, and this data set has only text")),
-        }
+    fn encode(&self, inputs: &Inputs, taps: &mut dyn Taps) -> Result<Option<Encoded>> {
+        Ok(Some(Encoded { states: self.listen(inputs, taps)?, places: None }))
     }
 
-    fn start(&self, encoded: &Tensor) -> Result<Box<dyn Cache>> {
-        Ok(Box::new(self.decoder.start(encoded, &mut super::NoTaps)?))
+    fn start(&self, encoded: Option<&Encoded>) -> Result<Box<dyn Cache>> {
+        Ok(Box::new(self.decoder.start(&Encoded::expect(encoded)?.states, &mut super::NoTaps)?))
     }
 
     fn step(&self, tokens: &Tokens, cache: &mut dyn Cache) -> Result<Tensor> {

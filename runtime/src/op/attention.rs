@@ -1,14 +1,13 @@
 //! Multi-head attention by blocks of queries: nothing of size `tokens x tokens` outlives a block, in either direction.
 //!
-//! For one head, a block of queries `Q` and all keys `K` and values `V`: `S = scale Q K^T`, `P = softmax(S)`, `O = P V`. Forward
+//! For one head, a block of queries `Q` and all keys `K` and values `V`: `S = scale Q K^T + B`, `P = softmax(S)`, `O = P V`. Forward
 //! keeps only `log sum exp` of each row of `S` (FlashAttention, arXiv 2205.14135); backward computes `P` again from it, and with
-//! `D = rowsum(dO * O)`: `dV = P^T dO`, `dS = P * (dO V^T - D)`, `dQ = scale dS K`, `dK = scale dS^T Q`.
+//! `D = rowsum(dO * O)`: `dV = P^T dO`, `dS = P * (dO V^T - D)`, `dQ = scale dS K`, `dK = scale dS^T Q`, `dB = sum of dS` over sequences.
 //!
 //! Heads are column ranges of `[tokens, width]` that the matrix products read and write where they lie. Each pair of sequence and
 //! head is computed by one thread, blocks in order, so that the result does not depend on the number of threads.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use candle_core::{D, DType, Tensor};
 use rayon::prelude::*;
@@ -20,52 +19,57 @@ use crate::Result;
 /// Scores of one block: this many fit the second-level cache twice.
 const BLOCK_SCORES: usize = 48 * 1024;
 
-/// `softmax(scale Q K^T) V` for each head; `q: [batch, queries, width]`, `k` and `v: [batch, keys, width]`, `width` a multiple of
-/// `heads`. With `causal`, the last query sees all keys, the one before all but the last, and so on. Differentiable in all three.
-///
-/// # Errors
-/// When the shapes do not fit each other, or `causal` leaves a query without keys.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, causal: bool) -> Result<Tensor> {
-    run(q, k, v, heads, scale, causal, None)
+/// Which keys queries see, and what is added to their scores.
+#[derive(Clone, Copy, Default)]
+pub struct Scope<'a> {
+    /// The last query sees no key behind the last, the one before it none behind the last but one, and so on.
+    pub causal: bool,
+    /// Where each sequence lies among its keys, the rest being padding, `[batch]`; everywhere, where there are none. A query that
+    /// is itself padding sees what no other one does, and its output means nothing.
+    pub places: Option<&'a [Range<usize>]>,
+    /// Added to the scaled scores, `[heads, queries, keys]`, or `[heads, 1, keys]` where it is the same for all queries.
+    pub bias: Option<&'a Tensor>,
 }
 
-/// As [`attention`] without a causal mask, over sequences of different lengths: queries of sequence `b` see its first `lengths[b]`
-/// keys.
-///
-/// # Errors
-/// As [`attention`]; when there is not one length for each sequence, or one is zero or longer than `keys`.
-pub fn attention_padded(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, lengths: &[usize]) -> Result<Tensor> {
-    run(q, k, v, heads, scale, false, Some(lengths))
+impl Scope<'_> {
+    /// Every query sees all keys up to its own place.
+    pub const CAUSAL: Self = Self { causal: true, places: None, bias: None };
 }
 
-fn run(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, causal: bool, lengths: Option<&[usize]>) -> Result<Tensor> {
-    let (batch, queries, width) = q.dims3()?;
-    let keys = k.dim(1)?;
-    if k.dims() != [batch, keys, width] || v.dims() != k.dims() || heads == 0 || width % heads != 0 {
-        return Err(fault(format!("{heads} heads of attention were given {:?}, {:?} and {:?}", q.dims(), k.dims(), v.dims())));
-    }
-    if keys == 0 || causal && queries > keys {
-        return Err(fault(format!("attention of {queries} queries has only {keys} keys")));
-    }
-    if lengths.is_some_and(|lengths| lengths.len() != batch || lengths.iter().any(|length| !(1..=keys).contains(length))) {
-        return Err(fault(format!("attention over {keys} keys was given the lengths {lengths:?} for {batch} sequences")));
-    }
-    let lengths = lengths.map_or_else(|| vec![keys; batch].into(), Arc::from);
-    let shape = Heads { batch, queries, keys, width, heads, scale, causal, lengths };
+/// `softmax(scale Q K^T + bias) V` for each head; `q: [batch, queries, width]`, `k` and `v: [batch, keys, width]`, `width` a multiple
+/// of `heads`. Differentiable in all three and in the bias.
+///
+/// # Errors
+/// When the shapes do not fit each other, a sequence has no keys, or a causal query has none.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, scope: Scope<'_>) -> Result<Tensor> {
+    let shape = Heads::new(q, k, v, heads, scale, scope)?;
     if !q.device().is_cpu() {
-        return Ok(reference(q, k, v, &shape)?);
+        return Ok(reference(q, k, v, scope.bias, &shape)?);
     }
     let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
-    let (out, log_sums) = forward(&shape, &Values::of(&q)?, &Values::of(&k)?, &Values::of(&v)?);
-    let out = tape::output(out, q.shape(), &[&q, &k, &v])?;
+    let bias = scope.bias.map(Tensor::contiguous).transpose()?;
+    let (out, log_sums) = {
+        let bias = bias.as_ref().map(Values::of).transpose()?;
+        let (q, k, v) = (&Values::of(&q)?, &Values::of(&k)?, &Values::of(&v)?);
+        forward(&shape, Operands { q, k, v, bias: bias.as_deref() })
+    };
+    let inputs: Vec<&Tensor> = [&q, &k, &v].into_iter().chain(&bias).collect();
+    let out = tape::output(out, q.shape(), &inputs)?;
     let kept = out.clone();
     tape::record(&out, move |dout, gradients| {
-        let given =
-            Given { q: &Values::of(&q)?, k: &Values::of(&k)?, v: &Values::of(&v)?, out: &Values::of(&kept)?, dout: &dout };
-        let (dq, dk, dv) = backward(&shape, &given, &log_sums);
-        gradients.add(&q, || dq);
-        gradients.add(&k, || dk);
-        gradients.add(&v, || dv);
+        let slopes = {
+            let is_bias_learned = bias.as_ref().is_some_and(Tensor::track_op);
+            let bias = bias.as_ref().map(Values::of).transpose()?;
+            let (q, k, v, out) = (&Values::of(&q)?, &Values::of(&k)?, &Values::of(&v)?, &Values::of(&kept)?);
+            let operands = Operands { q, k, v, bias: bias.as_deref() };
+            backward(&shape, &Given { operands, is_bias_learned, out, dout: &dout }, &log_sums)
+        };
+        gradients.add(&q, || slopes.dq);
+        gradients.add(&k, || slopes.dk);
+        gradients.add(&v, || slopes.dv);
+        if let Some(bias) = &bias {
+            gradients.add(bias, || slopes.dbias);
+        }
         Ok(())
     });
     Ok(out)
@@ -76,15 +80,16 @@ fn fault(message: String) -> crate::Fault {
 }
 
 /// The definition.
-fn reference(q: &Tensor, k: &Tensor, v: &Tensor, shape: &Heads) -> candle_core::Result<Tensor> {
+fn reference(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, shape: &Heads) -> candle_core::Result<Tensor> {
     let Heads { batch, queries, keys, heads, .. } = *shape;
     let split = |x: &Tensor, tokens: usize| x.reshape((batch, tokens, heads, shape.depth()))?.transpose(1, 2)?.contiguous();
     let hidden: Vec<f32> = (0..batch * queries * keys)
         .map(|at| (at / (queries * keys), at / keys % queries, at % keys))
-        .map(|(sequence, query, key)| if key < shape.visible(sequence, query) { 0.0 } else { f32::NEG_INFINITY })
+        .map(|(sequence, query, key)| if shape.visible(sequence, query).contains(&key) { 0.0 } else { f32::NEG_INFINITY })
         .collect();
     let hidden = Tensor::from_vec(hidden, (batch, 1, queries, keys), q.device())?;
-    let scores = split(q, queries)?.matmul(&split(k, keys)?.t()?)?.affine(f64::from(shape.scale), 0.0)?.broadcast_add(&hidden)?;
+    let scores = split(q, queries)?.matmul(&split(k, keys)?.t()?)?.affine(f64::from(shape.scale), 0.0)?;
+    let scores = bias.map_or(Ok(scores.clone()), |bias| scores.broadcast_add(&bias.unsqueeze(0)?))?.broadcast_add(&hidden)?;
     let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let weights = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?;
     weights.matmul(&split(v, keys)?)?.transpose(1, 2)?.reshape(q.shape())?.to_dtype(DType::F32)
@@ -92,7 +97,7 @@ fn reference(q: &Tensor, k: &Tensor, v: &Tensor, shape: &Heads) -> candle_core::
 
 /// The sizes of one attention and what its queries may see.
 ///
-/// *Invariant*: `heads` divides `width`; every query sees at least one key.
+/// *Invariant*: `heads` divides `width`; every query sees at least one key; a place is not empty and ends within the keys.
 struct Heads {
     batch: usize,
     queries: usize,
@@ -101,19 +106,61 @@ struct Heads {
     heads: usize,
     scale: f32,
     causal: bool,
-    lengths: Arc<[usize]>,
+    places: Option<Box<[Range<usize>]>>,
+    /// Rows of the bias for each head: one for each query, or one for all.
+    bias_rows: usize,
 }
 
 impl Heads {
+    /// Checks what attention was given.
+    fn new(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, scope: Scope<'_>) -> Result<Self> {
+        let (batch, queries, width) = q.dims3()?;
+        let keys = k.dim(1)?;
+        if k.dims() != [batch, keys, width] || v.dims() != k.dims() || heads == 0 || width % heads != 0 {
+            return Err(fault(format!(
+                "{heads} heads of attention were given {:?}, {:?} and {:?}",
+                q.dims(),
+                k.dims(),
+                v.dims()
+            )));
+        }
+        if keys == 0 || scope.causal && queries > keys {
+            return Err(fault(format!("attention of {queries} queries has only {keys} keys")));
+        }
+        let is_wrong = |place: &Range<usize>| place.is_empty() || place.end > keys;
+        if let Some(places) = scope.places.filter(|places| places.len() != batch || places.iter().any(is_wrong)) {
+            return Err(fault(format!("attention over {keys} keys was given the places {places:?} for {batch} sequences")));
+        }
+        let bias_rows = scope.bias.map_or(1, |bias| bias.dims().get(1).copied().unwrap_or(0));
+        if let Some(bias) =
+            scope.bias.filter(|bias| bias.dims() != [heads, bias_rows, keys] || ![1, queries].contains(&bias_rows))
+        {
+            return Err(fault(format!("{heads} heads, {queries} queries and {keys} keys were given the bias {:?}", bias.dims())));
+        }
+        let places = scope.places.map(Box::from);
+        Ok(Self { batch, queries, keys, width, heads, scale, causal: scope.causal, places, bias_rows })
+    }
+
     /// Width of one head.
     fn depth(&self) -> usize {
         self.width / self.heads
     }
 
-    /// How many keys, from the first, `query` of `sequence` sees.
-    fn visible(&self, sequence: usize, query: usize) -> usize {
+    /// The keys that `query` of `sequence` sees.
+    fn visible(&self, sequence: usize, query: usize) -> Range<usize> {
         let before = if self.causal { query + 1 + self.keys - self.queries } else { self.keys };
-        before.min(self.lengths[sequence])
+        match &self.places {
+            None => 0..before,
+            Some(places) => {
+                let end = before.min(places[sequence].end);
+                places[sequence].start.min(end - 1)..end
+            }
+        }
+    }
+
+    /// The bias of the keys of `query` of `head`.
+    fn bias<'a>(&self, bias: &'a [f32], head: usize, query: usize) -> &'a [f32] {
+        &bias[(head * self.bias_rows + query.min(self.bias_rows - 1)) * self.keys..][..self.keys]
     }
 
     /// The blocks of queries.
@@ -141,38 +188,66 @@ impl Heads {
 }
 
 /// The values of the result, and `log sum exp` of each row of scores, `[batch, heads, queries]`.
-fn forward(shape: &Heads, q: &[f32], k: &[f32], v: &[f32]) -> (Vec<f32>, Vec<f32>) {
-    let mut out = vec![0.0; q.len()];
+fn forward(shape: &Heads, operands: Operands<'_>) -> (Vec<f32>, Vec<f32>) {
+    let mut out = vec![0.0; operands.q.len()];
     let mut log_sums = vec![0.0; shape.batch * shape.heads * shape.queries];
     let shared = Shared::new(&mut out);
     log_sums.par_chunks_mut(shape.queries.max(1)).enumerate().for_each_init(
         || shape.scores(),
-        |scores, (at, log_sums)| forward_head(shape, at / shape.heads, at % shape.heads, (q, k, v), &shared, log_sums, scores),
+        |scores, (at, log_sums)| forward_head(shape, at / shape.heads, at % shape.heads, operands, &shared, log_sums, scores),
     );
     (out, log_sums)
 }
 
-/// The gradients of queries, keys and values.
-fn backward(shape: &Heads, given: &Given<'_>, log_sums: &[f32]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-    let (mut dq, mut dk, mut dv) = (vec![0.0; given.q.len()], vec![0.0; given.k.len()], vec![0.0; given.v.len()]);
+/// The gradients of queries, keys, values and bias. The bias is shared by all sequences, which therefore add to its gradient in order:
+/// one thread has a head of all of them.
+fn backward(shape: &Heads, given: &Given<'_>, log_sums: &[f32]) -> Slopes {
+    let Operands { q, k, v, bias } = given.operands;
+    let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+    let mut dbias = vec![0.0; bias.filter(|_| given.is_bias_learned).map_or(0, <[f32]>::len)];
     let wanted = Wanted { dq: Shared::new(&mut dq), dk: Shared::new(&mut dk), dv: Shared::new(&mut dv) };
-    log_sums.par_chunks(shape.queries.max(1)).enumerate().for_each_init(
-        || (shape.scores(), shape.scores()),
-        |tiles, (at, log_sums)| backward_head(shape, at / shape.heads, at % shape.heads, given, &wanted, log_sums, tiles),
-    );
-    (dq, dk, dv)
+    let tiles = || (shape.scores(), shape.scores());
+    let pair = |sequence: usize, head: usize, dbias: &mut [f32], tiles: &mut (Vec<f32>, Vec<f32>)| {
+        let log_sums = &log_sums[(sequence * shape.heads + head) * shape.queries..][..shape.queries];
+        backward_head(shape, (sequence, head), given, &wanted, log_sums, dbias, tiles);
+    };
+    match dbias.is_empty() {
+        true => (0..shape.batch * shape.heads)
+            .into_par_iter()
+            .for_each_init(tiles, |tiles, at| pair(at / shape.heads, at % shape.heads, &mut [], tiles)),
+        false => dbias.par_chunks_mut(shape.bias_rows * shape.keys).enumerate().for_each_init(tiles, |tiles, (head, dbias)| {
+            (0..shape.batch).for_each(|sequence| pair(sequence, head, dbias, tiles));
+        }),
+    }
+    Slopes { dq, dk, dv, dbias }
+}
+
+/// What both passes read.
+#[derive(Clone, Copy)]
+struct Operands<'a> {
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    bias: Option<&'a [f32]>,
 }
 
 /// What the backward pass reads.
 struct Given<'a> {
-    q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
+    operands: Operands<'a>,
+    is_bias_learned: bool,
     out: &'a [f32],
     dout: &'a [f32],
 }
 
-/// What it writes.
+/// What it yields; `dbias` is empty where nobody learns a bias.
+struct Slopes {
+    dq: Vec<f32>,
+    dk: Vec<f32>,
+    dv: Vec<f32>,
+    dbias: Vec<f32>,
+}
+
+/// Where it writes.
 struct Wanted<'a> {
     dq: Shared<'a>,
     dk: Shared<'a>,
@@ -183,13 +258,13 @@ fn forward_head(
     shape: &Heads,
     sequence: usize,
     head: usize,
-    (q, k, v): (&[f32], &[f32], &[f32]),
+    Operands { q, k, v, bias }: Operands<'_>,
     out: &Shared<'_>,
     log_sums: &mut [f32],
     scores: &mut [f32],
 ) {
     for block in shape.blocks() {
-        let seen = shape.visible(sequence, block.end - 1);
+        let seen = shape.visible(sequence, block.end - 1).end;
         let scores = &mut scores[..block.len() * seen];
         let queries = shape.head(q, shape.queries, sequence, head, block.clone());
         let keys = shape.head(k, shape.keys, sequence, head, 0..seen);
@@ -202,9 +277,13 @@ fn forward_head(
             On::Thread,
         );
         for (query, row) in block.clone().zip(scores.chunks_exact_mut(seen)) {
-            let (seen, hidden) = row.split_at_mut(shape.visible(sequence, query));
-            log_sums[query] = vector::softmax(seen);
-            hidden.fill(0.0);
+            let visible = shape.visible(sequence, query);
+            if let Some(bias) = bias {
+                vector::add(row, shape.bias(bias, head, query));
+            }
+            log_sums[query] = vector::softmax(&mut row[visible.clone()]);
+            row[..visible.start].fill(0.0);
+            row[visible.end..].fill(0.0);
         }
         let offset = shape.offset(shape.queries, sequence, head, block.start);
         // SAFETY: no other thread has this sequence and head, and this one view of its rows is gone before the next block.
@@ -216,21 +295,22 @@ fn forward_head(
 
 fn backward_head(
     shape: &Heads,
-    sequence: usize,
-    head: usize,
+    (sequence, head): (usize, usize),
     given: &Given<'_>,
     wanted: &Wanted<'_>,
     log_sums: &[f32],
+    dbias: &mut [f32],
     (weights, slopes): &mut (Vec<f32>, Vec<f32>),
 ) {
     let depth = shape.depth();
+    let Operands { q, k, v, bias } = given.operands;
     for block in shape.blocks() {
-        let seen = shape.visible(sequence, block.end - 1);
+        let seen = shape.visible(sequence, block.end - 1).end;
         let (weights, slopes) = (&mut weights[..block.len() * seen], &mut slopes[..block.len() * seen]);
-        let queries = shape.head(given.q, shape.queries, sequence, head, block.clone());
+        let queries = shape.head(q, shape.queries, sequence, head, block.clone());
         let dout = shape.head(given.dout, shape.queries, sequence, head, block.clone());
-        let keys = shape.head(given.k, shape.keys, sequence, head, 0..seen);
-        let values = shape.head(given.v, shape.keys, sequence, head, 0..seen);
+        let keys = shape.head(k, shape.keys, sequence, head, 0..seen);
+        let values = shape.head(v, shape.keys, sequence, head, 0..seen);
         let tile = |values| MatrixMut::row_major(values, block.len(), seen);
         product(tile(weights), Onto::Nothing, shape.scale, queries, keys.transposed(), On::Thread);
         product(tile(slopes), Onto::Nothing, 1.0, dout, values.transposed(), On::Thread);
@@ -238,9 +318,17 @@ fn backward_head(
             let offset = shape.offset(shape.queries, sequence, head, query);
             let projection = vector::dot(&given.dout[offset..offset + depth], &given.out[offset..offset + depth]);
             let visible = shape.visible(sequence, query);
-            vector::softmax_slopes(&mut weights[..visible], &mut slopes[..visible], log_sums[query], projection);
-            weights[visible..].fill(0.0);
-            slopes[visible..].fill(0.0);
+            if let Some(bias) = bias {
+                vector::add(weights, shape.bias(bias, head, query));
+            }
+            vector::softmax_slopes(&mut weights[visible.clone()], &mut slopes[visible.clone()], log_sums[query], projection);
+            for values in [&mut *weights, &mut *slopes] {
+                values[..visible.start].fill(0.0);
+                values[visible.end..].fill(0.0);
+            }
+            if !dbias.is_empty() {
+                vector::add(&mut dbias[query.min(shape.bias_rows - 1) * shape.keys..][..shape.keys], slopes);
+            }
         }
         let (weights, slopes) = (Matrix::row_major(weights, block.len(), seen), Matrix::row_major(slopes, block.len(), seen));
         let of_queries = shape.offset(shape.queries, sequence, head, block.start);
@@ -261,12 +349,17 @@ fn backward_head(
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::{assert_operation, variable};
+    use super::super::check::{assert_operation, flat, variable};
     use super::*;
 
-    /// Heads of 8 in 3 heads; the shape as `run` makes it.
-    fn heads(queries: usize, keys: usize, causal: bool, lengths: [usize; 2]) -> Heads {
-        Heads { batch: 2, queries, keys, width: 24, heads: 3, scale: 0.3, causal, lengths: lengths.into() }
+    /// The fused operation and its reference, with three heads of 8.
+    fn assert_attention(queries: usize, keys: usize, scope: Scope<'_>, bias: Option<&candle_core::Var>) {
+        let (q, k, v) = (variable(&[2, queries, 24], 1), variable(&[2, keys, 24], 2), variable(&[2, keys, 24], 3));
+        let scope = Scope { bias: bias.map(|bias| bias.as_tensor()), ..scope };
+        let shape = Heads::new(&q, &k, &v, 3, 0.3, scope).unwrap();
+        let variables: Vec<_> = [&q, &k, &v].into_iter().chain(bias).collect();
+        let fused = || Ok(attention(&q, &k, &v, 3, 0.3, scope)?);
+        assert_operation(&variables, fused, || reference(&q, &k, &v, scope.bias, &shape));
     }
 
     #[test]
@@ -274,27 +367,56 @@ mod tests {
         for (queries, keys, causal) in
             [(5, 7, false), (7, 7, true), (3, 7, true), (1, 4, true), (200, 301, false), (301, 301, true)]
         {
-            let (q, k, v) = (variable(&[2, queries, 24], 1), variable(&[2, keys, 24], 2), variable(&[2, keys, 24], 3));
-            let shape = heads(queries, keys, causal, [keys; 2]);
-            let fused = || Ok(attention(&q, &k, &v, 3, 0.3, causal)?);
-            assert_operation(&[&q, &k, &v], fused, || reference(&q, &k, &v, &shape));
+            assert_attention(queries, keys, Scope { causal, ..Scope::default() }, None);
         }
     }
 
     #[test]
-    fn queries_see_no_padding() {
-        let (q, k, v) = (variable(&[2, 5, 24], 4), variable(&[2, 9, 24], 5), variable(&[2, 9, 24], 6));
-        let shape = heads(5, 9, false, [9, 4]);
-        let fused = || Ok(attention_padded(&q, &k, &v, 3, 0.3, &[9, 4])?);
-        assert_operation(&[&q, &k, &v], fused, || reference(&q, &k, &v, &shape));
+    fn a_bias_is_added_to_the_scores_of_every_sequence() {
+        for (queries, keys, rows, causal) in
+            [(5, 7, 5, false), (7, 7, 7, true), (3, 7, 1, true), (1, 4, 1, true), (200, 301, 200, false), (301, 301, 1, true)]
+        {
+            let bias = variable(&[3, rows, keys], 4);
+            assert_attention(queries, keys, Scope { causal, ..Scope::default() }, Some(&bias));
+        }
+    }
+
+    #[test]
+    fn queries_see_no_padding_on_either_side() {
+        let bias = variable(&[3, 5, 9], 5);
+        for places in [[0..9, 0..4], [2..9, 0..9], [3..7, 8..9]] {
+            for causal in [false, true] {
+                let scope = Scope { causal, places: Some(&places), bias: None };
+                assert_attention(5, 9, scope, None);
+                assert_attention(5, 9, scope, Some(&bias));
+            }
+        }
+    }
+
+    #[test]
+    fn padding_before_a_sequence_changes_nothing_of_it() {
+        let (q, k, v) = (variable(&[1, 6, 24], 6), variable(&[1, 6, 24], 7), variable(&[1, 6, 24], 8));
+        let inside = |x: &Tensor| x.narrow(1, 2, 4).unwrap();
+        let places = std::slice::from_ref(&(2..6));
+        let scope = Scope { places: Some(places), ..Scope::CAUSAL };
+        let padded = attention(&q, &k, &v, 3, 0.3, scope).unwrap();
+        let alone = attention(&inside(&q), &inside(&k), &inside(&v), 3, 0.3, Scope::CAUSAL).unwrap();
+        for (padded, alone) in flat(&inside(&padded)).iter().zip(flat(&alone)) {
+            assert!((padded - alone).abs() < 1e-6);
+        }
     }
 
     #[test]
     fn nonsense_is_an_error() {
         let (q, k) = (variable(&[2, 5, 24], 7), variable(&[2, 4, 24], 8));
-        assert!(attention(&q, &k, &k, 5, 1.0, false).is_err(), "24 is no multiple of 5");
-        assert!(attention(&q, &k, &k, 3, 1.0, true).is_err(), "the first query sees nothing");
-        assert!(attention_padded(&q, &k, &k, 3, 1.0, &[4, 0]).is_err(), "an empty sequence");
-        assert!(attention(&q, &k, &q, 3, 1.0, false).is_err(), "more values than keys");
+        let fails = |heads, k: &Tensor, v: &Tensor, scope: Scope<'_>| attention(&q, k, v, heads, 1.0, scope).is_err();
+        assert!(fails(5, &k, &k, Scope::default()), "24 is no multiple of 5");
+        assert!(fails(3, &k, &k, Scope::CAUSAL), "the first query sees nothing");
+        assert!(fails(3, &k, &k, Scope { places: Some(&[0..4, 2..2]), ..Scope::default() }), "an empty sequence");
+        assert!(fails(3, &k, &k, Scope { places: Some(&[0..4, 2..5]), ..Scope::default() }), "more than there is");
+        assert!(fails(3, &k, &q, Scope::default()), "more values than keys");
+        for shape in [[3, 5, 5], [2, 5, 4], [3, 2, 4]] {
+            assert!(fails(3, &k, &k, Scope { bias: Some(&variable(&shape, 9)), ..Scope::default() }), "a bias of {shape:?}");
+        }
     }
 }

@@ -24,8 +24,11 @@ mod kl;
 mod layer_norm;
 mod linear;
 mod matrix;
+mod multiply;
 mod normalized_mse;
 mod parallel;
+mod relative_bias;
+mod rms_norm;
 mod tape;
 mod vector;
 
@@ -34,7 +37,7 @@ mod check;
 
 pub use activation::activate;
 pub use add::add;
-pub use attention::{attention, attention_padded};
+pub use attention::{Scope, attention};
 pub use conv1d::conv1d;
 pub use cross_entropy::cross_entropy;
 pub use embedding::embedding;
@@ -42,8 +45,11 @@ pub use in_place::in_place;
 pub use kl::kl;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
+pub use multiply::multiply;
 pub use normalized_mse::normalized_mse;
 pub(crate) use parallel::sum_of_squares;
+pub use relative_bias::relative_bias;
+pub use rms_norm::rms_norm;
 pub use tape::{Gradients, differentiate};
 
 /// The values of a contiguous FP32 tensor on the CPU, locked for reading.

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::batch::{Example, Input, Inputs, Tokens};
     use crate::linear::{Linear, Product};
-    use crate::model::Cache;
+    use crate::model::{Cache, Encoded};
 
     /// Leaves `x` as it is.
     struct Identity;
@@ -173,11 +173,7 @@ mod tests {
             Err(Fault::running("the model went too far"))
         }
 
-        fn encode(&self, _: &Inputs, _: &mut dyn Taps) -> Result<Tensor> {
-            Err(Fault::internal("not asked for"))
-        }
-
-        fn start(&self, _: &Tensor) -> Result<Box<dyn Cache>> {
+        fn start(&self, _: Option<&Encoded>) -> Result<Box<dyn Cache>> {
             Err(Fault::internal("not asked for"))
         }
 

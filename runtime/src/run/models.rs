@@ -80,7 +80,7 @@ pub(super) fn time(
     let built: Vec<&dyn model::Model> = engines.iter().map(|engine| &*engine.model).collect();
     let speeds = measure::speed(&built, &inputs, Effort { repeats: REPEATS, tokens: TOKENS, start }, told)?;
     for (record, speed) in records.iter_mut().zip(speeds) {
-        record.encoder_ms = Some(speed.encoder_ms);
+        record.encoder_ms = speed.encoder_ms;
         record.decode_tokens_per_second = Some(speed.decode_tokens_per_second);
     }
     Ok(())

@@ -25,7 +25,7 @@ pub fn transcripts(
     let indices: Vec<usize> = (texts.len()..rows.len()).collect();
     for indices in indices.chunks(BATCH) {
         let heard = rows.rows(indices, processor.sample_rate())?;
-        let decoded = processor.decode(model, &heard).map_err(|fault| fault.at(rows.path()))?;
+        let decoded = processor.decode(model, &heard, None).map_err(|fault| fault.at(rows.path()))?;
         texts.extend(decoded.into_iter().map(|decoded| decoded.text));
         told(texts)?;
     }

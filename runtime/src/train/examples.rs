@@ -124,6 +124,7 @@ fn bytes(example: &Example) -> usize {
     let input = match &example.input {
         Input::Features(features) => 4 * features.elem_count(),
         Input::Tokens(tokens) => 4 * tokens.len(),
+        Input::Nothing => 0,
     };
     input + 12 * example.decoder.len()
 }

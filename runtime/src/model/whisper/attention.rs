@@ -4,9 +4,10 @@
 
 use candle_core::Tensor;
 
+use crate::Result;
 use crate::linear::{Linear, Then};
 use crate::model::{Source, Taps};
-use crate::{Result, op};
+use crate::op::{self, Scope};
 
 /// The four projections `[width, width]` of one attention.
 pub(super) struct Attention {
@@ -52,7 +53,8 @@ impl Attention {
         taps: &mut dyn Taps,
     ) -> Result<Tensor> {
         let queries = self.q.forward(x, taps)?;
-        let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, self.scale, causal)?;
+        let scope = Scope { causal, ..Scope::default() };
+        let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, self.scale, scope)?;
         self.out.forward_then(&found, Then::residual(residual), taps)
     }
 }

@@ -6,7 +6,8 @@ use super::config::Config;
 use super::prompt::Decoding;
 use crate::audio::LogMel;
 use crate::batch::{Example, IGNORE, Input, Inputs};
-use crate::model::{Decoded, Model, NoTaps, Processor, Row};
+use crate::generate::Search;
+use crate::model::{Decoded, Encoded, Model, NoTaps, Processor, Row};
 use crate::tokenizer::Tokenizer;
 use crate::{Checkpoint, Fault, Result};
 
@@ -49,9 +50,9 @@ impl WhisperProcessor {
     }
 
     /// What is said in each of `windows`, at most a window long.
-    fn say(&self, model: &dyn Model, windows: &[&[f32]]) -> Result<Vec<Vec<u32>>> {
+    fn say(&self, model: &dyn Model, windows: &[&[f32]], search: &Search) -> Result<Vec<Vec<u32>>> {
         let encoded = model.encode(&Inputs::Features(self.features(windows)?), &mut NoTaps)?;
-        self.decoding.greedy(model, &encoded)
+        self.decoding.say(model, Encoded::expect(encoded.as_ref())?, search)
     }
 
     fn text(&self, tokens: &[u32]) -> Result<String> {
@@ -103,15 +104,22 @@ impl Processor for WhisperProcessor {
         self.decoding.pad
     }
 
+    /// A window of a tone.
+    fn probe(&self) -> Row {
+        let tone: Vec<f32> = (0..self.log_mel.window_samples()).map(|at| (at as f32 * 0.05).sin() * 0.1).collect();
+        Row { audio: Some(tone.into()), ..Row::default() }
+    }
+
     /// Audio longer than a window is decoded window by window, and the texts are joined.
-    fn decode(&self, model: &dyn Model, rows: &[Row]) -> Result<Vec<Decoded>> {
+    fn decode(&self, model: &dyn Model, rows: &[Row], search: Option<&Search>) -> Result<Vec<Decoded>> {
+        let search = search.cloned().unwrap_or_default();
         let mut windows = Vec::new();
         for (index, row) in rows.iter().enumerate() {
             windows.extend(self.log_mel.windows(heard(row)?).map(|window| (index, window)));
         }
         let mut decoded = vec![Decoded { text: String::new(), tokens: Vec::new() }; rows.len()];
         for group in windows.chunks(BATCH) {
-            let said = self.say(model, &group.iter().map(|(_, window)| *window).collect::<Vec<_>>())?;
+            let said = self.say(model, &group.iter().map(|(_, window)| *window).collect::<Vec<_>>(), &search)?;
             for ((index, _), tokens) in group.iter().zip(said) {
                 let Decoded { text, tokens: all } = &mut decoded[*index];
                 let addition = self.text(&tokens)?;

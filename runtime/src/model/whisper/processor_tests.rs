@@ -98,8 +98,8 @@ fn long_audio_is_decoded_window_by_window() {
     let pieces: Vec<Row> =
         long.audio.as_deref().unwrap().chunks(window).map(|piece| Row { audio: Some(piece.into()), ..Row::default() }).collect();
     assert!(pieces.len() > 1);
-    let together = processor.decode(&*model, &[long, pieces[0].clone()]).unwrap();
-    let apart = processor.decode(&*model, &pieces).unwrap();
+    let together = processor.decode(&*model, &[long, pieces[0].clone()], None).unwrap();
+    let apart = processor.decode(&*model, &pieces, None).unwrap();
     assert_eq!(together[0].tokens, apart.iter().flat_map(|piece| piece.tokens.clone()).collect::<Vec<_>>());
     assert_eq!(together[1].tokens, apart[0].tokens);
 }
@@ -118,7 +118,7 @@ fn the_shipped_model_understands_the_shipped_recordings() {
         Row { audio: Some(audio.into()), text: line["text"].as_str().unwrap().to_owned(), ..Row::default() }
     });
     let rows: Vec<Row> = rows.collect();
-    let decoded = processor.decode(&*checkpoint.model().unwrap(), &rows).unwrap();
+    let decoded = processor.decode(&*checkpoint.model().unwrap(), &rows, None).unwrap();
     let right = rows.iter().zip(&decoded).filter(|(row, decoded)| decoded.text.trim() == row.text).count();
     assert!(right >= 6, "{right} of {} texts are right: {decoded:?}", rows.len());
 }

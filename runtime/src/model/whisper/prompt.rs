@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::Tensor;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::config::Config;
 use crate::batch::Tokens;
-use crate::generate::{Rules, greedy, likeliest};
-use crate::model::Model;
+use crate::generate::{Rules, Search, generate, likeliest};
+use crate::model::{Encoded, Model};
 use crate::{Checkpoint, Fault, Result};
 
 /// The file.
@@ -111,20 +110,20 @@ impl Decoding {
         if self.spaced { format!(" {text}") } else { text.to_owned() }
     }
 
-    /// What `model` says of each sequence of `encoded`, `[batch, positions, width]`; prompt and end excluded.
-    pub(super) fn greedy(&self, model: &dyn Model, encoded: &Tensor) -> Result<Vec<Vec<u32>>> {
-        greedy(model, encoded, &self.prompts(model, encoded)?, &self.rules)
+    /// What `model` says of each sequence of `encoded`; prompt and end excluded.
+    pub(super) fn say(&self, model: &dyn Model, encoded: &Encoded, search: &Search) -> Result<Vec<Vec<u32>>> {
+        generate(model, Some(encoded), &self.prompts(model, encoded)?, &self.rules, search)
     }
 
     /// The tokens before the text of each sequence of `encoded`, which may depend on the language heard.
-    fn prompts(&self, model: &dyn Model, encoded: &Tensor) -> Result<Vec<Vec<u32>>> {
-        let batch = encoded.dim(0)?;
+    fn prompts(&self, model: &dyn Model, encoded: &Encoded) -> Result<Vec<Vec<u32>>> {
+        let batch = encoded.batch();
         let Prompt { tokens, languages } = &self.prompt;
         if languages.is_empty() {
             return Ok(vec![tokens.clone(); batch]);
         }
         let start = Tokens::column(vec![tokens[0]; batch]);
-        let logits = model.step(&start, model.start(encoded)?.as_mut())?.to_vec2::<f32>()?;
+        let logits = model.step(&start, model.start(Some(encoded))?.as_mut())?.to_vec2::<f32>()?;
         let prompt = |row: &Vec<f32>| {
             let language = likeliest(row, languages.iter().copied());
             tokens[..1].iter().copied().chain(language).chain(tokens[1..].iter().copied()).collect()
@@ -162,7 +161,7 @@ impl Settings {
                 suppress: tokens(&self.suppress_tokens),
                 begin_suppress: tokens(&self.begin_suppress_tokens),
                 end,
-                max_length: max_length.min(positions),
+                max_new: max_length.min(positions).saturating_sub(prompt_length),
             },
             end: first_end,
             pad: self.pad_token_id.unwrap_or(first_end),

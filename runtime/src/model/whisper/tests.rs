@@ -8,7 +8,8 @@ use candle_core::{DType, Device, Tensor};
 use super::config::Config;
 use super::prompt::Decoding;
 use crate::batch::{Batch, Inputs, Tokens};
-use crate::model::{Model, NoTaps, Taps};
+use crate::generate::Search;
+use crate::model::{Encoded, Model, NoTaps, Taps};
 use crate::{Checkpoint, Result};
 
 const CASES: [&str; 3] = ["plain", "deep", "scaled"];
@@ -31,6 +32,11 @@ impl Case {
 
     fn features(&self) -> Inputs {
         Inputs::Features(self.expected["features"].clone())
+    }
+
+    /// What the encoder makes of the fixture's features.
+    fn encoded(&self) -> Encoded {
+        self.model.encode(&self.features(), &mut NoTaps).unwrap().unwrap()
     }
 
     /// Token rows of the fixture without their padding.
@@ -81,7 +87,7 @@ fn logits_and_every_block_are_those_of_transformers() {
         let mut recorder = Recorder::default();
         let logits = case.model.forward(&batch, &mut recorder).unwrap();
         case.assert_close("logits", &logits);
-        case.assert_close("encoded", &case.model.encode(&case.features(), &mut NoTaps).unwrap());
+        case.assert_close("encoded", &case.encoded().states);
         let blocks: Vec<&String> = case.expected.keys().filter(|name| name.starts_with("block.")).collect();
         assert_eq!(blocks.len(), recorder.blocks.len());
         for name in blocks {
@@ -112,11 +118,12 @@ fn taps_see_every_linear_layer_with_the_width_that_modules_say() {
 fn greedy_tokens_are_those_of_transformers() {
     for case in CASES.map(Case::read) {
         let decoding = Decoding::of(&case.checkpoint, &Config::parse(&case.checkpoint.config).unwrap()).unwrap();
-        let encoded = case.model.encode(&case.features(), &mut NoTaps).unwrap();
-        let together = decoding.greedy(&*case.model, &encoded).unwrap();
+        let encoded = case.encoded();
+        let together = decoding.say(&*case.model, &encoded, &Search::Greedy).unwrap();
         assert_eq!(together, case.ids("generated"), "{}", case.name);
         for (row, expected) in together.iter().enumerate() {
-            let alone = decoding.greedy(&*case.model, &encoded.narrow(0, row, 1).unwrap()).unwrap();
+            let one = Encoded { states: encoded.states.narrow(0, row, 1).unwrap(), places: None };
+            let alone = decoding.say(&*case.model, &one, &Search::Greedy).unwrap();
             assert_eq!(alone, std::slice::from_ref(expected), "{} row {row} decoded alone", case.name);
         }
     }
@@ -126,8 +133,8 @@ fn greedy_tokens_are_those_of_transformers() {
 fn decoding_with_a_cache_equals_decoding_without() {
     for case in CASES.map(Case::read) {
         let rows = case.ids("decoder_input_ids");
-        let encoded = case.model.encode(&case.features(), &mut NoTaps).unwrap();
-        let mut cache = case.model.start(&encoded).unwrap();
+        let encoded = case.encoded();
+        let mut cache = case.model.start(Some(&encoded)).unwrap();
         let pieces = [(0, 4), (4, 5), (5, 6), (6, 9)];
         let order = [2, 0];
         for (start, end) in pieces {
@@ -150,8 +157,8 @@ fn decoding_with_a_cache_equals_decoding_without() {
 #[test]
 fn a_text_longer_than_the_decoder_is_a_fault() {
     let case = Case::read("plain");
-    let encoded = case.model.encode(&case.features(), &mut NoTaps).unwrap();
+    let encoded = case.encoded();
     let tokens = Tokens::padded(&vec![vec![1; 25]; 4], 0);
-    let fault = case.model.step(&tokens, case.model.start(&encoded).unwrap().as_mut()).unwrap_err();
+    let fault = case.model.step(&tokens, case.model.start(Some(&encoded)).unwrap().as_mut()).unwrap_err();
     assert_eq!(fault.message, "a text of 25 tokens does not fit the decoder, which has 24 positions");
 }
