@@ -85,6 +85,11 @@ fn a_run_leaves_what_it_says_and_then_there_is_nothing_to_do() {
     assert_eq!((score["score"]["rows"].as_u64(), score["rows"].as_array().unwrap().len()), (Some(8), 8));
     let bench = place.json(&["bench", "out/tiny", "--repeats", "1", "--tokens", "2", "--json"]);
     assert!(!bench["layers"].as_array().unwrap().is_empty() && bench["models"].as_array().unwrap().len() == 2);
+    let kernels =
+        ["bench", "kernels", "--shapes", "24x40,16x16", "--tokens", "3", "--sparsity", "50%,75", "--elements", "fp32,int8"];
+    let kernels = place.json(&[&kernels[..], &["--rounds", "1", "--seconds", "0", "--json"]].concat());
+    assert_eq!((kernels["reports"].as_array().unwrap().len(), kernels["summary"].as_array().unwrap().len()), (8, 4));
+    assert!(kernels["limits"][0]["gflops"].as_f64().unwrap() > 0.0);
     let inspected = place.json(&["inspect", "out/tiny", "--json"]);
     let int8 = inspected["layers"].as_array().unwrap().iter().filter(|layer| layer["element"] == "int8");
     assert!(int8.count() >= 8);

@@ -1,7 +1,9 @@
 //! Random matrices and values for tests, self-checks and benchmarks: a small fixed generator, so that all of them repeat exactly.
 
+#[cfg(test)]
+use crate::Pattern;
 use crate::error::Result;
-use crate::{Element, Pattern, SparseMatrix, Values};
+use crate::{Element, SparseMatrix, Values};
 
 /// `count` values in `-1..1`, decided by `seed`.
 pub(crate) fn random_values(count: usize, seed: u64) -> Vec<f32> {
@@ -16,6 +18,7 @@ pub(crate) fn random_matrix(rows: usize, cols: usize, density: f64, seed: u64) -
 }
 
 /// The same with a random mask that has a pattern.
+#[cfg(test)]
 pub(crate) fn patterned_matrix(pattern: Pattern, rows: usize, cols: usize, density: f64, seed: u64) -> SparseMatrix {
     let weights = random_values(rows * cols, seed);
     SparseMatrix::new(&weights, pattern.mask(rows, cols, density, !seed)).expect("as many values as weights")

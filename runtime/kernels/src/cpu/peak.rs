@@ -5,6 +5,7 @@ use std::hint::black_box;
 use serde::Serialize;
 
 use super::{Cpu, Tier};
+use crate::buffer::Aligned;
 use crate::simd::{self, Kernel, Vector};
 use crate::tune::Clock;
 
@@ -15,7 +16,9 @@ pub struct Peak {
     pub threads: usize,
     /// FP32 multiply-add throughput in 10^9 operations per second, two per multiply-add.
     pub gflops: f64,
-    /// Main memory read throughput in 10^9 bytes per second.
+    /// INT8 multiply-add throughput into 32-bit sums, likewise; none where such products are not made of vector instructions.
+    pub int8_gops: Option<f64>,
+    /// Main memory read throughput in 10^9 bytes per second, large pages where the system has them.
     pub read_gbps: f64,
 }
 
@@ -31,11 +34,16 @@ impl Peak {
         let threads = rayon::current_num_threads();
         let tier = Cpu::this().tier;
         let rounds = 1 << 21;
-        let adds = best(|| each_thread(|_| simd::dispatch(tier, MultiplyAdds { rounds })));
-        let operations = (2 * ACCUMULATORS * rounds * tier.lanes() * threads) as f64;
-        let memory: Vec<Vec<u64>> = (0..threads).map(|thread| vec![thread as u64 + 1; READ_BYTES / size_of::<u64>()]).collect();
-        let reads = best(|| each_thread(|thread| read(&memory[thread])));
-        Self { threads, gflops: operations / adds / 1e9, read_gbps: (READ_BYTES * threads) as f64 / reads / 1e9 }
+        let gops = |per_round: usize, seconds: f64| (2 * per_round * rounds * threads) as f64 / seconds / 1e9;
+        let floats = best(|| each_thread(|_| simd::dispatch(tier, MultiplyAdds { rounds })));
+        let memory: Vec<Aligned<f32>> = (0..threads).map(|_| Aligned::zeros(READ_BYTES / size_of::<f32>())).collect();
+        let reads = best(|| each_thread(|thread| simd::dispatch(tier, Read(&memory[thread]))));
+        Self {
+            threads,
+            gflops: gops(ACCUMULATORS * tier.lanes(), floats),
+            int8_gops: int8(tier).map(|(run, products)| gops(products, best(|| each_thread(|_| run(rounds))))),
+            read_gbps: (READ_BYTES * threads) as f64 / reads / 1e9,
+        }
     }
 }
 
@@ -59,15 +67,38 @@ fn each_thread(work: impl Fn(usize) -> f32 + Sync) {
     }
 }
 
-/// Sums in eight strands, so that the additions never wait for each other.
-fn read(memory: &[u64]) -> f32 {
-    let mut sums = [0u64; 8];
-    for line in memory.chunks_exact(8) {
-        for (sum, value) in sums.iter_mut().zip(line) {
-            *sum = sum.wrapping_add(*value);
+/// Sums all values in strands, so that the additions never wait for each other.
+struct Read<'a>(&'a [f32]);
+
+impl Kernel for Read<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) -> f32 {
+        // SAFETY: the caller promises the CPU features of `V`; a chunk holds what is loaded of it, and `lanes` any vector.
+        unsafe {
+            let one = V::splat(1.0);
+            let mut sums = [V::splat(0.0); ACCUMULATORS];
+            for chunk in self.0.chunks_exact(ACCUMULATORS * V::LANES) {
+                for (strand, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::load(chunk.as_ptr().add(strand * V::LANES)).multiply_add(one, *sum);
+                }
+            }
+            first_lane(sums.into_iter().reduce(|a, b| a.multiply_add(one, b)).unwrap_or(one))
         }
     }
-    sums.into_iter().fold(0, u64::wrapping_add) as f32
+}
+
+/// The value in the first lane.
+///
+/// # Safety
+/// CPU features of `V`.
+#[inline(always)]
+unsafe fn first_lane<V: Vector>(vector: V) -> f32 {
+    let mut lanes = [0.0; Tier::Avx512.lanes()];
+    // SAFETY: the caller promises the features; `lanes` has room for any vector.
+    unsafe { vector.store(lanes.as_mut_ptr()) };
+    lanes[0]
 }
 
 /// Independent chains of multiply-adds: more than the latency of one times the units that run them.
@@ -82,7 +113,7 @@ impl Kernel for MultiplyAdds {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) -> f32 {
-        // SAFETY: the caller promises the CPU features of `V`; no memory is touched but `lanes`, which has room for any vector.
+        // SAFETY: the caller promises the CPU features of `V`; no memory is touched.
         unsafe {
             let (factor, addend) = (V::splat(black_box(0.999)), V::splat(black_box(0.001)));
             let mut sums = [addend; ACCUMULATORS];
@@ -91,10 +122,55 @@ impl Kernel for MultiplyAdds {
                     *sum = sum.multiply_add(factor, addend);
                 }
             }
-            let total = sums.into_iter().reduce(|a, b| a.multiply_add(factor, b)).unwrap_or(addend);
-            let mut lanes = [0.0; Tier::Avx512.lanes()];
-            total.store(lanes.as_mut_ptr());
-            lanes[0]
+            first_lane(sums.into_iter().reduce(|a, b| a.multiply_add(factor, b)).unwrap_or(addend))
         }
     }
+}
+
+/// Does so many rounds of multiply-adds.
+type Rounds = fn(usize) -> f32;
+
+/// INT8 multiply-adds with the vectors that kernels of `tier` use, and the products of one round.
+#[cfg(target_arch = "x86_64")]
+fn int8(tier: Tier) -> Option<(Rounds, usize)> {
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn avx512(rounds: usize) -> f32 {
+        let (x, weights) = (_mm512_set1_epi8(black_box(3)), _mm512_set1_epi8(black_box(-5)));
+        let mut sums = [(); ACCUMULATORS].map(|()| black_box(weights));
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, x, weights);
+            }
+        }
+        _mm512_reduce_add_epi32(sums.into_iter().reduce(|a, b| _mm512_add_epi32(a, b)).unwrap_or(x)) as f32
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn avx2(rounds: usize) -> f32 {
+        let (x, weights, ones) = (_mm256_set1_epi8(black_box(3)), _mm256_set1_epi8(black_box(-5)), _mm256_set1_epi16(1));
+        let mut sums = [(); ACCUMULATORS].map(|()| black_box(weights));
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                // As the first factor, the sum keeps the compiler from multiplying once for all rounds.
+                let products = _mm256_maddubs_epi16(_mm256_xor_si256(*sum, x), weights);
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, ones));
+            }
+        }
+        _mm256_extract_epi32::<0>(sums.into_iter().reduce(|a, b| _mm256_add_epi32(a, b)).unwrap_or(x)) as f32
+    }
+
+    match tier.for_integers() {
+        // SAFETY: this tier is there, and `for_integers` checked for VNNI.
+        Tier::Avx512 => Some((|rounds| unsafe { avx512(rounds) }, ACCUMULATORS * 64)),
+        // SAFETY: this tier is there.
+        Tier::Avx2 => Some((|rounds| unsafe { avx2(rounds) }, ACCUMULATORS * 32)),
+        Tier::Portable => None,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn int8(_tier: Tier) -> Option<(Rounds, usize)> {
+    None
 }

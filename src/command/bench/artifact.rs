@@ -1,23 +1,21 @@
-//! `sparsec bench`: which kernel runs in each layer and why, and what that gives end to end.
+//! `sparsec bench ARTIFACT`: which kernel runs in each layer and why, and what that gives end to end.
 
 use sparsec_runtime::measure::{self, Effort, Speed};
 use sparsec_runtime::model::family;
 use sparsec_runtime::report::text::{percent, rate};
 use sparsec_runtime::report::{KernelRecord, Timing};
 use sparsec_runtime::{Batch, Checkpoint, Result};
-use std::path::PathBuf;
+use std::path::Path;
 
-use super::kernels::Kernels;
+use crate::command::kernels::Kernels;
+use crate::command::{print_json, tell};
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::terminal;
 
-/// Time an artifact: the kernel of every pruned layer and why it was chosen, then whole models, dense and sparse in turns
+/// How an artifact is timed: the kernel of every pruned layer and why it was chosen, then whole models, dense and sparse in turns.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  sparsec bench out/whisper --threads 1")]
-pub struct Arguments {
-    /// A folder that `export` wrote
-    artifact: PathBuf,
+pub struct Options {
     /// Counted runs of each model
     #[arg(long, default_value_t = 9)]
     repeats: usize,
@@ -31,8 +29,8 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit> {
-    let checkpoint = Checkpoint::read(&arguments.artifact)?;
+pub fn run(artifact: &Path, options: &Options) -> Result<Exit> {
+    let checkpoint = Checkpoint::read(artifact)?;
     let processor = family(&checkpoint.config)?.processor(&checkpoint)?;
     let example = processor.example(&processor.probe())?;
     let start = example.decoder.first().copied().unwrap_or_default();
@@ -40,17 +38,16 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
 
     let dense = checkpoint.model()?;
     let mut progress = Progress::of("bench");
-    let engine = arguments.kernels.engine(&checkpoint, &mut progress)?;
-    let effort = Effort { repeats: arguments.repeats.max(1), tokens: arguments.tokens.max(1), start };
-    let speeds = measure::speed(&[&*dense, &*engine.model], &inputs, effort, &mut |done, total| {
-        super::tell(&mut progress, done, total, "runs")
-    })?;
+    let engine = options.kernels.engine(&checkpoint, &mut progress)?;
+    let effort = Effort { repeats: options.repeats.max(1), tokens: options.tokens.max(1), start };
+    let speeds =
+        measure::speed(&[&*dense, &*engine.model], &inputs, effort, &mut |done, total| tell(&mut progress, done, total, "runs"))?;
     drop(progress);
-    if arguments.json {
+    if options.json {
         let whole = [("dense", &speeds[0]), ("sparse", &speeds[1])].map(|(name, speed)| {
             serde_json::json!({ "kernels": name, "encoder_ms": speed.encoder_ms, "decode_tokens_per_second": speed.decode_tokens_per_second })
         });
-        super::print_json(&serde_json::json!({ "layers": engine.kernels, "models": whole }))?;
+        print_json(&serde_json::json!({ "layers": engine.kernels, "models": whole }))?;
         return Ok(Exit::Done);
     }
     print_layers(&engine.kernels);
