@@ -26,6 +26,30 @@ impl Tokenizer {
         Ok(Self { tokenizer, vocab })
     }
 
+    /// Whether the model has a vector for each of its tokens.
+    ///
+    /// # Errors
+    /// When it has not: the tokenizer is another model's.
+    pub fn check_size(&self) -> Result<()> {
+        let tokens = self.tokenizer.get_vocab_size(true);
+        if tokens <= self.vocab {
+            return Ok(());
+        }
+        Err(Fault::input(format!("this tokenizer has {tokens} tokens, and the model {}", self.vocab))
+            .at(FILE)
+            .help("tokenizer.json and config.json do not belong together"))
+    }
+
+    /// The token that is written `text`.
+    pub fn id(&self, text: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(text)
+    }
+
+    /// Whether `id` is one of its tokens.
+    pub fn knows(&self, id: u32) -> bool {
+        self.tokenizer.id_to_token(id).is_some()
+    }
+
     /// The tokens of `text`, without any prompt or end.
     ///
     /// # Errors

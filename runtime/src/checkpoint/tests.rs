@@ -140,7 +140,9 @@ fn faults_of_folders_name_the_file() {
     fs::write(folder.path().join("config.json"), "{\n  \"d_model\": 32,\n").unwrap();
     assert_eq!(fault(folder.path()), "F/config.json: this is not JSON: EOF while parsing a value at line 3 column 0");
     fs::write(folder.path().join("config.json"), "{\"model_type\": \"parrot\"}").unwrap();
-    assert_eq!(fault(folder.path()), "F/config.json: `model_type` is `parrot`; the families known here are `whisper`");
+    let families = crate::model::FAMILIES.iter().map(|family| format!("`{}`", family.word())).collect::<Vec<_>>().join(", ");
+    let message = format!("F/config.json: `model_type` is `parrot`; the families known here are {families}");
+    assert_eq!(fault(folder.path()), message);
     fs::write(folder.path().join("config.json"), "[]").unwrap();
     assert_eq!(fault(folder.path()), "F/config.json: this is not a JSON object");
     fs::remove_file(folder.path().join("config.json")).unwrap();

@@ -16,7 +16,7 @@ mod squarehead;
 mod task;
 
 pub use kl::Kl;
-pub use squarehead::{Blocks, SquareHead};
+pub use squarehead::{Blocks, Counted, SquareHead};
 pub use task::Task;
 
 /// Every loss.

@@ -16,8 +16,8 @@ fn losses() -> Vec<(&'static str, Box<dyn Loss>)> {
         ("task", Box::new(Task {})),
         ("kl", Box::new(Kl { temperature: 1.0 })),
         ("kl at 2.5", Box::new(Kl { temperature: 2.5 })),
-        ("squarehead", Box::new(SquareHead { blocks: Blocks::All, eps: 1e-8 })),
-        ("squarehead of the decoder", Box::new(SquareHead { blocks: Blocks::Decoder, eps: 0.5 })),
+        ("squarehead", Box::new(SquareHead { blocks: Blocks::All, tokens: Counted::Published, eps: 1e-8 })),
+        ("squarehead of the decoder", Box::new(SquareHead { blocks: Blocks::Decoder, tokens: Counted::Published, eps: 0.5 })),
     ]
 }
 
@@ -62,8 +62,8 @@ fn values_and_gradients_are_those_of_pytorch() {
         ("task", Box::new(Task {})),
         ("kl at 1", Box::new(Kl { temperature: 1.0 })),
         ("kl at 2.5", Box::new(Kl { temperature: 2.5 })),
-        ("squarehead with 1e-08", Box::new(SquareHead { blocks: Blocks::All, eps: 1e-8 })),
-        ("squarehead with 0.5", Box::new(SquareHead { blocks: Blocks::All, eps: 0.5 })),
+        ("squarehead with 1e-08", Box::new(SquareHead { blocks: Blocks::All, tokens: Counted::Published, eps: 1e-8 })),
+        ("squarehead with 0.5", Box::new(SquareHead { blocks: Blocks::All, tokens: Counted::Published, eps: 0.5 })),
     ];
     for (case, loss) in cases {
         let evaluate = || loss.evaluate(&batch(&fixture), &outputs(&student), Some(&outputs(&teacher)));
@@ -162,6 +162,8 @@ fn a_teacher_is_needed_and_must_fit() {
     for (name, loss) in losses() {
         assert_eq!(loss.evaluate(&batch(&fixture), &student, None).is_err(), loss.needs_teacher(), "{name}");
     }
-    let fault = SquareHead { blocks: Blocks::All, eps: 1e-8 }.evaluate(&batch(&fixture), &student, Some(&smaller)).unwrap_err();
+    let fault = SquareHead { blocks: Blocks::All, tokens: Counted::Published, eps: 1e-8 }
+        .evaluate(&batch(&fixture), &student, Some(&smaller))
+        .unwrap_err();
     assert!(fault.message.contains("the teacher's blocks are not the student's"));
 }

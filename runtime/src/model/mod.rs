@@ -9,6 +9,7 @@ use std::ops::Range;
 use candle_core::Tensor;
 use serde_json::Value;
 
+pub mod mpt;
 pub mod whisper;
 
 use crate::batch::{Batch, Example, Inputs, Tokens};
@@ -126,7 +127,7 @@ impl Module {
 }
 
 /// Every family.
-pub const FAMILIES: &[&dyn Family] = &[&whisper::Whisper];
+pub const FAMILIES: &[&dyn Family] = &[&mpt::Mpt, &whisper::Whisper];
 
 /// The family that reads this `config.json`.
 ///

@@ -66,6 +66,18 @@ impl Gradients {
         }
     }
 
+    /// As [`Gradients::add`], with slopes `[rows, width]` of the columns `first..first + width` of a tensor `[rows, columns]`.
+    pub(super) fn add_columns(&mut self, tensor: &Tensor, columns: usize, first: usize, width: usize, slopes: &[f32]) {
+        if !tensor.track_op() {
+            return;
+        }
+        let sum = self.0.entry(tensor.id()).or_insert_with(|| Arc::new(vec![0.0; tensor.elem_count()]));
+        for_rows(Arc::make_mut(sum).as_mut_slice(), columns, |row, part| {
+            let rows = part.chunks_exact_mut(columns).zip(slopes[row * width..].chunks_exact(width));
+            rows.for_each(|(sum, slopes)| vector::add(&mut sum[first..first + width], slopes));
+        });
+    }
+
     /// As [`Gradients::add`], with the slopes `a b`.
     pub(super) fn add_product(&mut self, tensor: &Tensor, a: Matrix<'_>, b: Matrix<'_>) {
         match self.0.get_mut(&tensor.id()) {

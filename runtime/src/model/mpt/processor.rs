@@ -1,0 +1,143 @@
+//! Between rows of data and MPT: prompts and answers as one text, and how it goes on.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::config::Config;
+use crate::batch::{Example, IGNORE, Input};
+use crate::generate::{Rules, Search, generate};
+use crate::model::{Decoded, Model, Processor, Row};
+use crate::tokenizer::Tokenizer;
+use crate::{Checkpoint, Fault, Result};
+
+/// Rows decoded together.
+const BATCH: usize = 16;
+/// The most tokens of a continuation where the checkpoint names no number.
+const MAX_NEW: usize = 256;
+/// Where a checkpoint keeps its settings of generation.
+const SETTINGS: &str = "generation_config.json";
+const TOKENIZER_SETTINGS: &str = "tokenizer_config.json";
+
+pub(super) struct MptProcessor {
+    tokenizer: Tokenizer,
+    /// Tokens that end a text, the usual one first; it also stands before a text that nothing precedes.
+    end: Vec<u32>,
+    pad: u32,
+    /// Tokens of the longest text, its prompt included.
+    longest: usize,
+    max_new: usize,
+}
+
+impl MptProcessor {
+    /// Reads the companions of `checkpoint` and checks that they fit its configuration.
+    pub(super) fn of(checkpoint: &Checkpoint) -> Result<Self> {
+        let config = Config::parse(&checkpoint.config)?;
+        let tokenizer = Tokenizer::of(checkpoint, config.vocab_size)?;
+        tokenizer.check_size()?;
+        let settings = match checkpoint.companions.contains_key(SETTINGS) {
+            true => checkpoint.companion_json(SETTINGS)?,
+            false => Value::Null,
+        };
+        let number = |key: &str| [&settings, &checkpoint.config].into_iter().find_map(|fields| fields.get(key)?.as_u64());
+        let end = end(checkpoint, &settings, &tokenizer)?;
+        if let Some(token) = end.iter().find(|&&token| token as usize >= config.vocab_size || !tokenizer.knows(token)) {
+            return Err(Fault::input(format!("token {token} ends a text, and is no token of the model and its tokenizer"))
+                .help("tokenizer.json, generation_config.json and config.json must come from one checkpoint"));
+        }
+        Ok(Self {
+            pad: number("pad_token_id").and_then(|pad| u32::try_from(pad).ok()).unwrap_or(end[0]),
+            end,
+            tokenizer,
+            longest: config.max_seq_len,
+            max_new: number("max_new_tokens").map_or(MAX_NEW, |tokens| tokens as usize),
+        })
+    }
+
+    /// The tokens that come before the answer to `row`; of nothing, the token that stands between texts.
+    fn prompt(&self, row: &Row) -> Result<Vec<u32>> {
+        let tokens = self.tokenizer.encode(row.source.as_deref().unwrap_or_default())?;
+        if tokens.len() >= self.longest {
+            return Err(Fault::input(format!(
+                "a prompt of {} tokens leaves no room in a model that reads {}",
+                tokens.len(),
+                self.longest
+            ))
+            .help("shorten the prompt"));
+        }
+        Ok(if tokens.is_empty() { vec![self.end[0]] } else { tokens })
+    }
+
+    fn rules(&self, max_new: usize) -> Rules {
+        Rules { end: self.end.clone(), max_new, ..Rules::default() }
+    }
+}
+
+impl Processor for MptProcessor {
+    /// The model reads the prompt and the answer as one text; the tokens of the answer and the end after them are its labels. Both are
+    /// turned into tokens apart, as they are when the answer is to be found.
+    fn example(&self, row: &Row) -> Result<Example> {
+        let mut decoder = self.prompt(row)?;
+        let prompt = decoder.len();
+        decoder.extend(self.tokenizer.encode(&row.text)?);
+        if decoder.len() > self.longest {
+            let message = format!("prompt and answer {:?} need {} of {} tokens", row.text, decoder.len(), self.longest);
+            return Err(Fault::input(message).help("shorten the row, or leave it out of the manifest"));
+        }
+        let answer = decoder[prompt..].iter().chain(&self.end[..1]).map(|&token| i64::from(token));
+        let labels = std::iter::repeat_n(IGNORE, prompt - 1).chain(answer).collect();
+        Ok(Example { input: Input::Nothing, decoder, labels })
+    }
+
+    fn pad(&self) -> u32 {
+        self.pad
+    }
+
+    /// A few numbers.
+    fn probe(&self) -> Row {
+        Row { source: Some("1 2 3 4 5 6".into()), text: " 7 8".into(), ..Row::default() }
+    }
+
+    /// Rows go together where as many tokens may follow, so that what is said to a row does not depend on its neighbours.
+    fn decode(&self, model: &dyn Model, rows: &[Row], search: Option<&Search>) -> Result<Vec<Decoded>> {
+        let search = search.cloned().unwrap_or_default();
+        let prompts = rows.iter().map(|row| self.prompt(row)).collect::<Result<Vec<_>>>()?;
+        let mut by_room: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (index, prompt) in prompts.iter().enumerate() {
+            by_room.entry(self.max_new.min(self.longest - prompt.len())).or_default().push(index);
+        }
+        let mut decoded = vec![Decoded { text: String::new(), tokens: Vec::new() }; rows.len()];
+        for (room, indices) in by_room {
+            for group in indices.chunks(BATCH) {
+                let prompts: Vec<_> = group.iter().map(|&index| prompts[index].clone()).collect();
+                let said = generate(model, None, &prompts, &self.rules(room), &search)?;
+                for (&index, tokens) in group.iter().zip(said) {
+                    decoded[index] = Decoded { text: self.tokenizer.decode(&tokens)?, tokens };
+                }
+            }
+        }
+        Ok(decoded)
+    }
+}
+
+/// The tokens that end a text: as the settings of generation say, or `config.json`, or the tokenizer's own settings.
+fn end(checkpoint: &Checkpoint, settings: &Value, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    const KEY: &str = "eos_token_id";
+    let named = [settings, &checkpoint.config].into_iter().filter_map(|fields| fields.get(KEY)).find(|value| !value.is_null());
+    if let Some(value) = named {
+        let ids = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let ids = ids.iter().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect::<Option<Vec<u32>>>();
+        return ids.filter(|ids| !ids.is_empty()).ok_or_else(|| Fault::input(format!("`{KEY}` is {value}, and names no token")));
+    }
+    let text = if checkpoint.companions.contains_key(TOKENIZER_SETTINGS) {
+        let fields = checkpoint.companion_json(TOKENIZER_SETTINGS)?;
+        let token = fields.get("eos_token").cloned().unwrap_or_default();
+        token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
+    } else {
+        None
+    };
+    text.and_then(|text| tokenizer.id(&text)).map(|id| vec![id]).ok_or_else(|| {
+        Fault::input(format!("no file of the checkpoint names the token that ends a text, `{KEY}`"))
+            .help("write it into generation_config.json, such as {\"eos_token_id\": 0}")
+    })
+}

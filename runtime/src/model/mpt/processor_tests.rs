@@ -1,0 +1,103 @@
+//! What rows become, and how the companions of a checkpoint may be wrong.
+
+use std::sync::Arc;
+
+use super::processor::MptProcessor;
+use super::tests::Case;
+use crate::batch::IGNORE;
+use crate::model::{Processor, Row};
+use crate::{Checkpoint, Fault};
+
+fn row(source: &str, text: &str) -> Row {
+    Row { source: Some(source.to_owned()), text: text.to_owned(), ..Row::default() }
+}
+
+#[test]
+fn labels_are_the_answer_and_the_end_and_no_token_of_the_prompt() {
+    let case = Case::read("plain");
+    let processor = MptProcessor::of(&case.checkpoint).unwrap();
+    let tokenizer = crate::tokenizer::Tokenizer::of(&case.checkpoint, 264).unwrap();
+    let [prompt, answer] = ["What is the sum?", " the end"].map(|text| tokenizer.encode(text).unwrap());
+    let example = processor.example(&row("What is the sum?", " the end")).unwrap();
+    assert_eq!(example.decoder, [prompt.clone(), answer.clone()].concat());
+    let labels: Vec<i64> = answer.iter().map(|&token| i64::from(token)).chain([0]).collect();
+    assert_eq!(example.labels, [vec![IGNORE; prompt.len() - 1], labels].concat());
+    assert_eq!(example.decoder.len(), example.labels.len());
+}
+
+#[test]
+fn where_nothing_precedes_a_text_it_begins_with_the_token_between_texts() {
+    let case = Case::read("plain");
+    let processor = MptProcessor::of(&case.checkpoint).unwrap();
+    let example = processor.example(&Row { text: "a".into(), ..Row::default() }).unwrap();
+    assert_eq!((example.decoder.len(), example.decoder[0], example.labels[1]), (2, 0, 0));
+    assert_eq!(processor.example(&row("", "")).unwrap().labels, [0], "an empty answer is its end");
+    let said = processor.decode(&*case.model, &[row("", "")], None).unwrap();
+    assert!(said[0].tokens.len() <= 47);
+}
+
+#[test]
+fn what_is_said_to_a_row_does_not_depend_on_its_neighbours() {
+    let case = Case::read("plain");
+    let processor = MptProcessor::of(&case.checkpoint).unwrap();
+    // The long prompt leaves less room than the settings allow, the others do too, each its own.
+    let rows = ["the", &"x".repeat(45), "hello there", "a", "the"].map(|prompt| row(prompt, ""));
+    let together = processor.decode(&*case.model, &rows, None).unwrap();
+    for (row, together) in rows.iter().zip(&together) {
+        let alone = processor.decode(&*case.model, std::slice::from_ref(row), None).unwrap();
+        assert_eq!(alone[0].tokens, together.tokens, "{row:?}");
+    }
+    assert!(together[1].tokens.len() <= 3);
+}
+
+#[test]
+fn texts_that_do_not_fit_are_faults() {
+    let processor = MptProcessor::of(&Case::read("plain").checkpoint).unwrap();
+    let fault = processor.example(&row("the", &"x".repeat(60))).unwrap_err();
+    assert!(fault.message.contains("need 62 of 48 tokens"), "{fault}");
+    let long = "x".repeat(48);
+    for fault in
+        [processor.example(&row(&long, "a")).err(), processor.decode(&*Case::read("plain").model, &[row(&long, "")], None).err()]
+    {
+        assert_eq!(fault.unwrap().message, "a prompt of 48 tokens leaves no room in a model that reads 48");
+    }
+}
+
+/// The fault of the fixture's checkpoint with other files.
+fn fault(change: impl FnOnce(&mut Checkpoint)) -> Fault {
+    let mut checkpoint = Case::read("plain").checkpoint;
+    change(&mut checkpoint);
+    MptProcessor::of(&checkpoint).err().expect("something is wrong with it")
+}
+
+fn put(checkpoint: &mut Checkpoint, name: &str, text: &str) {
+    Arc::make_mut(&mut checkpoint.companions).insert(name.to_owned(), text.as_bytes().to_vec());
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_a_fault() {
+    assert!(fault(|checkpoint| checkpoint.companions = Arc::default()).message.contains("no tokenizer.json"));
+    let found = fault(|checkpoint| checkpoint.config["vocab_size"] = 200.into());
+    assert!(found.message.contains("260 tokens, and the model 200"), "{found}");
+    let found = fault(|checkpoint| put(checkpoint, "generation_config.json", "{\"eos_token_id\": [0, 263]}"));
+    assert!(found.message.contains("token 263 ends a text"), "{found}");
+    let found = fault(|checkpoint| put(checkpoint, "generation_config.json", "{\"eos_token_id\": \"no\"}"));
+    assert!(found.message.contains("`eos_token_id` is \"no\""), "{found}");
+    let found = fault(|checkpoint| put(checkpoint, "tokenizer.json", "{}"));
+    assert!(found.path.is_some_and(|path| path.ends_with("tokenizer.json")));
+}
+
+#[test]
+fn the_end_of_a_text_is_found_where_checkpoints_keep_it() {
+    let without = |checkpoint: &mut Checkpoint| {
+        put(checkpoint, "generation_config.json", "{}");
+        checkpoint.config.as_object_mut().unwrap().remove("eos_token_id");
+    };
+    assert!(fault(without).message.contains("names the token that ends a text"));
+    for token in ["\"<|endoftext|>\"", "{\"content\": \"<|endoftext|>\"}"] {
+        let mut checkpoint = Case::read("plain").checkpoint;
+        without(&mut checkpoint);
+        put(&mut checkpoint, "tokenizer_config.json", &format!("{{\"eos_token\": {token}}}"));
+        assert_eq!(MptProcessor::of(&checkpoint).unwrap().pad(), 0);
+    }
+}
