@@ -90,6 +90,10 @@ fn a_run_leaves_what_it_says_and_then_there_is_nothing_to_do() {
     let kernels = place.json(&[&kernels[..], &["--rounds", "1", "--seconds", "0", "--json"]].concat());
     assert_eq!((kernels["reports"].as_array().unwrap().len(), kernels["summary"].as_array().unwrap().len()), (8, 4));
     assert!(kernels["limits"][0]["gflops"].as_f64().unwrap() > 0.0);
+    let model = place.json(&["bench", "model", "out/tiny", "--repeats", "1", "--tokens", "2", "--json"]);
+    assert_eq!(model["models"][1]["name"], "sparse int8");
+    assert!(model["models"][1]["token"]["linear"]["bytes"].as_u64() < model["models"][0]["token"]["linear"]["bytes"].as_u64());
+    assert!(!model["kernels"]["dense fp32"].as_array().unwrap().is_empty());
     let inspected = place.json(&["inspect", "out/tiny", "--json"]);
     let int8 = inspected["layers"].as_array().unwrap().iter().filter(|layer| layer["element"] == "int8");
     assert!(int8.count() >= 8);

@@ -7,6 +7,7 @@
 pub mod audio;
 pub mod augmentation;
 pub mod batch;
+pub mod benchmark;
 pub mod checkpoint;
 pub mod dataset;
 pub mod disk;
@@ -25,6 +26,7 @@ pub mod model;
 pub mod op;
 pub mod optimizer;
 pub mod postcondition;
+pub mod profile;
 pub mod pruner;
 pub mod quantizer;
 pub mod report;

@@ -1,6 +1,6 @@
 //! Which kernels run in pruned layers: decided here, the same way for every subcommand that runs an artifact.
 
-use sparsec_kernels::Tuning;
+use sparsec_kernels::{Options, Tuning};
 use sparsec_runtime::engine::{self, Engine};
 use sparsec_runtime::report::miscompilation;
 use sparsec_runtime::run::State;
@@ -19,17 +19,21 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// The model of `checkpoint` with its pruned layers compiled, which `progress` shows.
-    pub fn engine(&self, checkpoint: &Checkpoint, progress: &mut Progress) -> Result<Engine> {
-        let options = match &self.tuning {
+    /// How layers are to be prepared.
+    pub fn options(&self) -> Result<Options> {
+        Ok(match &self.tuning {
             Some(path) => engine::frozen(engine::read_tuning(path)?),
             None => {
                 let beside = State::tuning_of(Path::new("."));
                 engine::measured(if beside.exists() { engine::read_tuning(&beside)? } else { Tuning::default() })
             }
-        };
-        let engine =
-            checkpoint.compiled_telling(&options, &mut |done, total| super::tell(progress, done, total, "layers compiled"))?;
+        })
+    }
+
+    /// The model of `checkpoint` with its pruned layers compiled, which `progress` shows.
+    pub fn engine(&self, checkpoint: &Checkpoint, progress: &mut Progress) -> Result<Engine> {
+        let engine = checkpoint
+            .compiled_telling(&self.options()?, &mut |done, total| super::tell(progress, done, total, "layers compiled"))?;
         if let Some(warning) = miscompilation(&engine.kernels) {
             errln!("warning: {warning}");
         }

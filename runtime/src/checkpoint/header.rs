@@ -59,6 +59,11 @@ impl Header {
         Ok(header)
     }
 
+    /// Whether there are weights in `folder`, or an index of weights.
+    pub fn has_weights(folder: &Path) -> bool {
+        folder.join(WEIGHTS).exists() || folder.join(INDEX).exists()
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -5,6 +5,7 @@ use sparsec_kernels::{Epilogue, SparseLinear};
 
 use super::{Product, Then};
 use crate::op::Values;
+use crate::profile::{self, Part};
 use crate::{Fault, Result};
 
 /// A product by a kernel; for inference only.
@@ -29,6 +30,8 @@ impl Product for Compiled {
             return Err(Fault::internal(format!("a layer of {cols} inputs was given {:?}", x.dims())));
         }
         let tokens = dims.iter().product();
+        let activations = size_of::<f32>() * tokens * (cols + rows);
+        let _span = profile::span(Part::Linear, || self.0.weight_bytes_read(tokens) + activations);
         let mut y = vec![0.0; tokens * rows];
         let (x, residual) = (x.contiguous()?, then.residual.map(Tensor::contiguous).transpose()?);
         let residual = residual.as_ref().map(Values::of).transpose()?;

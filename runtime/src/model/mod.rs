@@ -172,6 +172,13 @@ pub trait Family: Sync {
     /// When a parameter is missing or has another shape.
     fn build(&self, config: &Value, source: &mut dyn Source) -> Result<Box<dyn Model>>;
 
+    /// An input without meaning, to time a model without data: what one sequence gives the encoder (of audio as much as is heard at
+    /// once, of text `tokens` tokens), and the prompt that decoding begins with (`tokens` tokens where there is no encoder).
+    ///
+    /// # Errors
+    /// As [`Family::modules`].
+    fn trial(&self, config: &Value, tokens: usize) -> Result<(Inputs, Tokens)>;
+
     /// Reads what the family needs besides parameters (tokenizer, feature extractor, generation settings) from the checkpoint's
     /// companion files, and so turns rows of data into batches and tokens into text.
     ///

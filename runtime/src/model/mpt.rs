@@ -61,6 +61,12 @@ impl Family for Mpt {
         Ok(Box::new(Network::build(&Config::parse(config)?, source)?))
     }
 
+    fn trial(&self, config: &Value, tokens: usize) -> Result<(Inputs, Tokens)> {
+        let config = Config::parse(config)?;
+        let prompt = (0..tokens.clamp(1, config.max_seq_len)).map(|at| (at % config.vocab_size) as u32).collect();
+        Ok((Inputs::Nothing, Tokens::padded(&[prompt], 0)))
+    }
+
     fn processor(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Processor>> {
         Ok(Box::new(processor::MptProcessor::of(checkpoint)?))
     }

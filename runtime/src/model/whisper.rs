@@ -16,7 +16,7 @@ mod prompt;
 #[cfg(test)]
 mod tests;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde_json::Value;
 
 use super::{Cache, Encoded, Family, Model, Module, Processor, Source, Taps};
@@ -25,6 +25,9 @@ use crate::{Checkpoint, Fault, Result};
 use config::Config;
 use decoder::{Decoder, DecoderCache};
 use encoder::Encoder;
+
+/// Tokens of the usual prompt: start, language, task, no time stamps.
+const PROMPT_TOKENS: u32 = 4;
 
 /// The family.
 pub struct Whisper;
@@ -57,6 +60,14 @@ impl Family for Whisper {
     fn build(&self, config: &Value, source: &mut dyn Source) -> Result<Box<dyn Model>> {
         let config = Config::parse(config)?;
         Ok(Box::new(Network { encoder: Encoder::build(&config, source)?, decoder: Decoder::build(&config, source)? }))
+    }
+
+    fn trial(&self, config: &Value, _tokens: usize) -> Result<(Inputs, Tokens)> {
+        let config = Config::parse(config)?;
+        let (mels, frames) = (config.num_mel_bins, 2 * config.max_source_positions);
+        let tone = (0..mels * frames).map(|at| (at as f32 * 0.37).sin()).collect();
+        let prompt = (0..PROMPT_TOKENS.min(config.vocab_size as u32)).collect();
+        Ok((Inputs::Features(Tensor::from_vec(tone, (1, mels, frames), &Device::Cpu)?), Tokens::padded(&[prompt], 0)))
     }
 
     fn processor(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Processor>> {

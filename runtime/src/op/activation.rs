@@ -11,12 +11,14 @@ use sparsec_kernels::activation::{exp, normal};
 use super::parallel::{for_rows, written};
 use super::{Values, tape};
 use crate::Result;
+use crate::profile::{self, Part};
 
 /// `activation(x)` of each element; differentiable.
 pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return Ok(reference(x, activation)?);
     }
+    let _span = profile::span(Part::Activation, || size_of::<f32>() * 2 * x.elem_count());
     let x = x.contiguous()?;
     let y = {
         let x = Values::of(&x)?;

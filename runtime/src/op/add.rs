@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use super::parallel::written;
 use super::{Values, tape, vector};
 use crate::Result;
+use crate::profile::{self, Part};
 
 /// `a + b`, both of one shape; differentiable in both.
 ///
@@ -14,6 +15,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !a.device().is_cpu() || a.dims() != b.dims() {
         return Ok(a.add(b)?);
     }
+    let _span = profile::span(Part::Copies, || size_of::<f32>() * 3 * a.elem_count());
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let sum = {
         let (a, b) = (Values::of(&a)?, Values::of(&b)?);

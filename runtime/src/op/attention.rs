@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::matrix::{Matrix, MatrixMut, On, Onto, Shared, product};
 use super::{Values, tape, vector};
 use crate::Result;
+use crate::profile::{self, Part};
 
 /// Scores of one block: this many fit the second-level cache twice.
 const BLOCK_SCORES: usize = 48 * 1024;
@@ -46,6 +47,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, s
     if !q.device().is_cpu() {
         return Ok(reference(q, k, v, scope.bias, &shape)?);
     }
+    let read = size_of::<f32>() * (2 * q.elem_count() + k.elem_count() + v.elem_count());
+    let _span = profile::span(Part::Attention, || read);
     let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
     let bias = scope.bias.map(Tensor::contiguous).transpose()?;
     let (out, log_sums) = {
@@ -276,6 +279,7 @@ fn forward_head(
             keys.transposed(),
             On::Thread,
         );
+        let span = profile::span(Part::Softmax, || 0);
         for (query, row) in block.clone().zip(scores.chunks_exact_mut(seen)) {
             let visible = shape.visible(sequence, query);
             if let Some(bias) = bias {
@@ -285,6 +289,7 @@ fn forward_head(
             row[..visible.start].fill(0.0);
             row[visible.end..].fill(0.0);
         }
+        drop(span);
         let offset = shape.offset(shape.queries, sequence, head, block.start);
         // SAFETY: no other thread has this sequence and head, and this one view of its rows is gone before the next block.
         let out = unsafe { out.part(offset, block.len(), shape.depth(), shape.width) };

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::matrix::{Matrix, MatrixMut, On, Onto, product};
 use super::{Values, tape, vector};
 use crate::Result;
+use crate::profile::{self, Part};
 
 /// `x: [batch, cin, time]`, `weight: [cout, cin, kernel]`, `bias: [cout]` give `[batch, cout, steps]` with
 /// `steps = (time + 2 padding - kernel) / stride + 1`; zeros stand before and after each sequence. Differentiable in all three.
@@ -17,6 +18,7 @@ pub fn conv1d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize, padding
         return Ok(reference(x, weight, bias, stride, padding)?);
     }
     let convolution = Conv1d { stride, padding };
+    let _span = profile::span(Part::Convolution, || size_of::<f32>() * (x.elem_count() + weight.elem_count()));
     let sizes = convolution.sizes(x.shape(), weight.shape(), bias.shape())?;
     let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
     let y = convolution.forward(sizes, &Values::of(&x)?, &Values::of(&weight)?, &Values::of(&bias)?);

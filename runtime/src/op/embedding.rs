@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::{Values, tape, vector};
 use crate::Result;
+use crate::profile::{self, Part};
 
 /// Row `ids[i]` of `table`, `[vocab, width]`, for every `i`; the result is `[shape.., width]`, where `shape` holds as many elements
 /// as there are ids. Differentiable in `table`; an id that occurs twice gets both gradients.
@@ -20,6 +21,7 @@ pub fn embedding(table: &Tensor, ids: &[u32], shape: &[usize]) -> Result<Tensor>
         let ids = Tensor::from_slice(ids, ids.len(), table.device())?;
         return Ok(table.index_select(&ids, 0)?.reshape(shape)?);
     }
+    let _span = profile::span(Part::Embedding, || size_of::<f32>() * 2 * ids.len() * width);
     let table = table.contiguous()?;
     let rows = {
         let table = Values::of(&table)?;

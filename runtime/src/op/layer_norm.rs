@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::parallel::rows_per_part;
 use super::{Values, tape, vector};
 use crate::Result;
+use crate::profile::{self, Part};
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias`; `x: [.., width]`, `weight` and `bias: [width]`; differentiable in all
 /// three.
@@ -31,6 +32,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) 
         let message = format!("a layer norm of width {of_weight:?} with a bias of {of_bias:?} was given {:?}", x.dims());
         return Err(candle_core::Error::Msg(message).into());
     }
+    let _span = profile::span(Part::LayerNorm, || size_of::<f32>() * 2 * x.elem_count());
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let (y, moments) = forward(&x, &weight, &bias, eps)?;
     let y = tape::output(y, x.shape(), &[&x, &weight, &bias])?;

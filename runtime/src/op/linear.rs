@@ -8,6 +8,7 @@ use super::parallel::{rows_per_part, written};
 use super::tape::{self, Gradients};
 use super::{Values, vector};
 use crate::Result;
+use crate::profile::{self, Part};
 
 /// `x: [.., in]`, `weight: [out, in]`, `bias: [out]` give `[.., out]`; differentiable in all three.
 ///
@@ -18,6 +19,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     if !x.device().is_cpu() {
         return Ok(reference(x, weight, bias)?);
     }
+    let _span = profile::span(Part::Linear, || size_of::<f32>() * (x.elem_count() + weight.elem_count()));
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let bias = bias.map(Tensor::contiguous).transpose()?;
     let mut shape = x.dims().to_vec();

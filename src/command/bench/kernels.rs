@@ -56,7 +56,7 @@ pub struct Arguments {
 }
 
 /// A share from its percentage.
-fn share(text: &str) -> std::result::Result<f64, String> {
+pub fn share(text: &str) -> std::result::Result<f64, String> {
     match text.trim_end_matches(['%', ' ']).parse::<f64>() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
         _ => Err("not a percentage".into()),

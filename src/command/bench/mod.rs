@@ -2,6 +2,7 @@
 
 mod artifact;
 mod kernels;
+mod model;
 mod shapes;
 
 use sparsec_runtime::{Fault, Result};
@@ -30,11 +31,13 @@ pub struct Arguments {
 #[derive(clap::Subcommand)]
 enum Alone {
     Kernels(kernels::Arguments),
+    Model(model::Arguments),
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     match (&arguments.alone, &arguments.artifact) {
         (Some(Alone::Kernels(arguments)), _) => kernels::run(arguments),
+        (Some(Alone::Model(arguments)), _) => model::run(arguments),
         (None, Some(artifact)) => artifact::run(artifact, &arguments.options),
         (None, None) => Err(Fault::input("nothing to time").help("name an artifact, or `kernels`")),
     }

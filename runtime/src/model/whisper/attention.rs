@@ -8,6 +8,7 @@ use crate::Result;
 use crate::linear::{Linear, Then};
 use crate::model::{Source, Taps};
 use crate::op::{self, Scope};
+use crate::profile::{self, Part};
 
 /// The four projections `[width, width]` of one attention.
 pub(super) struct Attention {
@@ -62,6 +63,7 @@ impl Attention {
 impl KeysValues {
     /// These, followed in time by `later`.
     pub(super) fn extended(&self, later: &Self) -> Result<Self> {
+        let _span = profile::span(Part::Copies, || 0);
         let join = |before: &Tensor, after: &Tensor| Tensor::cat(&[before, after], 1);
         Ok(Self { keys: join(&self.keys, &later.keys)?, values: join(&self.values, &later.values)? })
     }
