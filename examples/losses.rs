@@ -89,6 +89,7 @@ fn run(sets: &[(String, String)]) -> Result<Report> {
         fresh: false,
         despite_bars: false,
         save_every: SAVE_EVERY,
+        code_cache: None,
         tuning: None,
         interrupted: &INTERRUPTED,
         peak_memory: &|_, _| None,

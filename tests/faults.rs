@@ -39,7 +39,11 @@ impl Place {
         let run = [SPARSEC, "run", "tiny.sq", "--directory", "work", "--save-every", "0", "--threads", "1"];
         let words: Vec<&str> = program.iter().copied().chain(run).collect();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).current_dir(self.path()).env("NO_COLOR", "1");
+        command
+            .args(&words[1..])
+            .current_dir(self.path())
+            .env("NO_COLOR", "1")
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
         command
     }
 
@@ -377,7 +381,14 @@ fn nothing_outside_is_read_unless_it_is_allowed() {
     change_file(place.path().join("manifest.jsonl"), |bytes| {
         *bytes = text(bytes).replace("\"0.wav\"", &format!("{outside:?}")).into()
     });
-    let sparsec = |arguments: &[&str]| Command::new(SPARSEC).args(arguments).current_dir(place.path()).output().unwrap();
+    let sparsec = |arguments: &[&str]| {
+        Command::new(SPARSEC)
+            .args(arguments)
+            .current_dir(place.path())
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            .output()
+            .unwrap()
+    };
     assert_said(&sparsec(&["check", "tiny.sq"]), 2, &["tiny.sq:4:10", "line 1", &outside, "`--allow-outside`"]);
     assert_said(&sparsec(&["check", "tiny.sq", "--allow-outside"]), 0, &[]);
     assert_said(&sparsec(&["run", "tiny.sq", "--allow-outside"]), 0, &[]);

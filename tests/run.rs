@@ -39,7 +39,12 @@ impl Place {
 }
 
 fn sparsec(folder: &Path, arguments: &[&str]) -> Output {
-    let command = Command::new(env!("CARGO_BIN_EXE_sparsec")).args(arguments).current_dir(folder).env("NO_COLOR", "1").output();
+    let command = Command::new(env!("CARGO_BIN_EXE_sparsec"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .output();
     command.expect("the command starts")
 }
 

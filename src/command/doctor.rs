@@ -21,9 +21,13 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
     let cpu = Cpu::this();
+    let code = super::kernels::code_cache();
     let limits = arguments.measure.then(Peak::measure);
     if arguments.json {
-        super::print_json(&serde_json::json!({ "cpu": cpu, "limits": limits, "version": env!("CARGO_PKG_VERSION") }))?;
+        let code = code.map(|cache| serde_json::json!({ "folder": cache.folder(), "bytes": cache.bytes() }));
+        super::print_json(
+            &serde_json::json!({ "cpu": cpu, "limits": limits, "code_cache": code, "version": env!("CARGO_PKG_VERSION") }),
+        )?;
         return Ok(Exit::Done);
     }
     outln!(
@@ -38,6 +42,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     let caches = [level("L1", cpu.caches.l1_bytes), level("L2", cpu.caches.l2_bytes), level("L3", cpu.caches.l3_bytes)];
     outln!("caches     {}", caches.join(", "));
     outln!("threads    {} (change with --threads)", rayon::current_num_threads());
+    if let Some(code) = code {
+        outln!("code       {}, {}", code.folder().display(), bytes(code.bytes()));
+    }
     if let Some(limits) = limits {
         outln!("peak       {:.0} GFLOP/s FP32, {:.1} GB/s read, {} threads", limits.gflops, limits.read_gbps, limits.threads);
     }

@@ -1,6 +1,7 @@
 //! Which kernels run in pruned layers: decided here, the same way for every subcommand that runs an artifact.
 
-use sparsec_kernels::{Options, Tuning};
+use etcetera::BaseStrategy;
+use sparsec_kernels::{CodeCache, Options, Tuning};
 use sparsec_runtime::engine::{self, Engine};
 use sparsec_runtime::report::miscompilation;
 use sparsec_runtime::run::State;
@@ -21,13 +22,14 @@ pub struct Kernels {
 impl Kernels {
     /// How layers are to be prepared.
     pub fn options(&self) -> Result<Options> {
-        Ok(match &self.tuning {
+        let options = match &self.tuning {
             Some(path) => engine::frozen(engine::read_tuning(path)?),
             None => {
                 let beside = State::tuning_of(Path::new("."));
                 engine::measured(if beside.exists() { engine::read_tuning(&beside)? } else { Tuning::default() })
             }
-        })
+        };
+        Ok(Options { code_cache: code_cache(), ..options })
     }
 
     /// The model of `checkpoint` with its pruned layers compiled, which `progress` shows.
@@ -39,4 +41,14 @@ impl Kernels {
         }
         Ok(engine)
     }
+}
+
+/// Bytes of machine code that are kept for later runs.
+const CODE_BYTES: u64 = 4 << 30;
+
+/// Where machine code is kept: `sparsec/code` in the user's own cache folder, such as `~/.cache` or `$XDG_CACHE_HOME`. None, with a note,
+/// where others could write to it; then code is made at every start.
+pub fn code_cache() -> Option<CodeCache> {
+    let folder = etcetera::choose_base_strategy().ok()?.cache_dir().join("sparsec").join("code");
+    CodeCache::open(&folder, CODE_BYTES).inspect_err(|error| errln!("note: machine code is not kept: {error}")).ok()
 }

@@ -37,6 +37,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         despite_bars: false,
         tuning: None,
         save_every: SAVE_EVERY,
+        code_cache: None,
         interrupted: &INTERRUPTED,
         peak_memory: &|_, _| None,
     };

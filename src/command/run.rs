@@ -5,8 +5,8 @@ use sparsec_runtime::run::{self, Failure, Options, Outcome};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::decode_once;
 use super::recipe::Recipe;
+use super::{decode_once, kernels};
 use crate::exit::{Exit, INTERRUPTED};
 use crate::progress::Progress;
 use crate::terminal;
@@ -51,6 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         despite_bars: arguments.despite_bars,
         tuning: arguments.tuning.clone(),
         save_every: Duration::from_secs(arguments.save_every),
+        code_cache: kernels::code_cache(),
         interrupted: &INTERRUPTED,
         peak_memory: &decode_once::in_a_process_of_its_own,
     };

@@ -25,6 +25,14 @@ pub enum KernelError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A folder that machine code must not be kept in.
+    #[error("code cache {path}: {reason}")]
+    Cache {
+        /// The folder.
+        path: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// Machine code that failed its own check: a fault of this crate, never of the matrix.
     #[error("internal: {0}")]
     SelfCheck(String),

@@ -25,7 +25,7 @@ pub use cpu::{Cpu, Tier};
 pub use element::{Element, Values};
 pub use epilogue::Epilogue;
 pub use error::{KernelError, Result};
-pub use jit::CodeBudget;
+pub use jit::{CodeBudget, CodeCache};
 pub use linear::{Choice, Chosen, Explanation, Options, SparseLinear};
 pub use mask::Mask;
 pub use matrix::SparseMatrix;

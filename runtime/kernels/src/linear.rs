@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::format::{Compressed, FORMATS, Footprint, Progress, Target, by_word};
 use crate::tune::{Key, Race, Times, TokenRange, Tuning, race, rule};
-use crate::{CodeBudget, Cpu, Element, Epilogue, KernelError, Mask, Operands, SparseMatrix, Tier};
+use crate::{CodeBudget, CodeCache, Cpu, Element, Epilogue, KernelError, Mask, Operands, SparseMatrix, Tier};
 
 /// How the format of a layer is chosen.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Options {
     pub choice: Choice,
     /// Room for machine code.
     pub code_budget: CodeBudget,
+    /// Where machine code of earlier runs is, and this one's is kept.
+    pub code_cache: Option<CodeCache>,
     /// Instructions that may be used.
     pub tier: Tier,
     /// Told how far making machine code has come.
@@ -39,12 +41,13 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// One token and encoder-sized batches; measured; 256 MiB of code; this CPU's widest instructions.
+    /// One token and encoder-sized batches; measured; 256 MiB of code, kept nowhere; this CPU's widest instructions.
     fn default() -> Self {
         Self {
             tokens: vec![1, 384],
             choice: Choice::Measure(Tuning::default()),
             code_budget: CodeBudget::of_bytes(256 << 20),
+            code_cache: None,
             tier: Cpu::this().tier,
             progress: None,
         }
@@ -321,6 +324,7 @@ impl<'a> Preparation<'a> {
         let target = Target {
             tier: self.options.tier,
             code_budget: self.options.code_budget.clone(),
+            code_cache: self.options.code_cache.as_ref(),
             progress: match &self.options.progress {
                 Some(progress) => &**progress,
                 None => &silent,

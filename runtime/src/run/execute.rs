@@ -316,7 +316,8 @@ impl<'a> Run<'a> {
     fn engine(&self, checkpoint: &Checkpoint, events: &mut dyn Events) -> Result<Engine> {
         let kernels = if self.pinned.is_some() { engine::frozen } else { engine::measured };
         let mut told = |done: usize, total: usize| self.tell(events, done, total, "layers compiled");
-        checkpoint.compiled_telling(&kernels(self.tuning.clone()), &mut told)
+        let code_cache = self.options.code_cache.clone();
+        checkpoint.compiled_telling(&sparsec_kernels::Options { code_cache, ..kernels(self.tuning.clone()) }, &mut told)
     }
 
     /// Tells how far some work is, and ends it if the user wants so.

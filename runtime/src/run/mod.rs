@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sparsec_compiler::{Plan, SourceSet, Span};
+use sparsec_kernels::CodeCache;
 
 pub use events::{Event, Events, Silent};
 pub use foresee::{Foreseen, foresee};
@@ -52,6 +53,8 @@ pub struct Options<'a> {
     /// A tuning file that alone chooses kernels, such as the one in the report of another run: nothing is measured, and with the same
     /// threads everything is computed as there, bit for bit.
     pub tuning: Option<PathBuf>,
+    /// Where the machine code of layers is kept for the next run.
+    pub code_cache: Option<CodeCache>,
     /// Set when the user wants the run to stop.
     pub interrupted: &'a AtomicBool,
     /// The largest resident set, bytes, of a process that loads the checkpoint in a folder and decodes with it, with the kernels that

@@ -74,6 +74,7 @@ impl Place {
             fresh: false,
             despite_bars: false,
             save_every: SAVE_EVERY,
+            code_cache: None,
             tuning: None,
             interrupted,
             peak_memory: &|_, _| None,

@@ -3,12 +3,13 @@
 use sparsec_kernels::bench::{Case, Masks, Prepared, Report, Summary, summaries};
 use sparsec_kernels::cpu::Peak;
 use sparsec_kernels::format::{FORMATS, Format, by_word};
-use sparsec_kernels::{Cpu, Element};
+use sparsec_kernels::{Cpu, Element, KernelError};
 use sparsec_runtime::report::text::{percent, rate};
 use sparsec_runtime::{Fault, Result};
 use std::collections::BTreeSet;
 
-use super::shapes::Shapes;
+use super::compile;
+use super::shapes::{Layers, Shapes};
 use crate::command::{go_on, print_json};
 use crate::exit::Exit;
 use crate::terminal;
@@ -50,6 +51,9 @@ pub struct Arguments {
     /// Shortest time for all rounds
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
+    /// Time making the code of every layer of the shapes instead, and loading it again in a later run
+    #[arg(long)]
+    compile: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -64,16 +68,18 @@ pub fn share(text: &str) -> std::result::Result<f64, String> {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
+    if arguments.compile {
+        return compile::run(&cases(arguments, |layers| layers.count), formats(arguments), arguments.json);
+    }
     let limits = limits()?;
     if !arguments.json {
         print_machine(&limits);
     }
     let mut reports = Vec::new();
-    for case in cases(arguments) {
+    for case in cases(arguments, |_| 1) {
         go_on()?;
-        let formats = if arguments.formats.is_empty() { FORMATS } else { &arguments.formats };
-        let fault = |error: sparsec_kernels::KernelError| Fault::internal(error.to_string());
-        let prepared = Prepared::new(case, formats).map_err(fault)?;
+        let fault = |error: KernelError| Fault::internal(error.to_string());
+        let prepared = Prepared::new(case, formats(arguments)).map_err(fault)?;
         for &tokens in &arguments.tokens {
             go_on()?;
             let peak = &limits[limits.len() - 1];
@@ -102,15 +108,21 @@ fn limits() -> Result<Vec<Peak>> {
     Ok(std::iter::once(one.install(Peak::measure)).chain(all).collect())
 }
 
-/// Everything that is asked for, shapes innermost.
-fn cases(arguments: &Arguments) -> Vec<Case> {
+/// The formats that are asked for.
+fn formats(arguments: &Arguments) -> &[&'static dyn Format] {
+    if arguments.formats.is_empty() { FORMATS } else { &arguments.formats }
+}
+
+/// Everything that is asked for, shapes innermost, `times` each.
+fn cases(arguments: &Arguments, times: impl Fn(&Layers) -> usize) -> Vec<Case> {
     let mut cases = Vec::new();
     for &element in &arguments.elements {
         for &masks in &arguments.pattern {
             for &sparsity in &arguments.sparsity {
                 for shape in arguments.shapes.iter().flat_map(|Shapes(shapes)| shapes) {
                     let (rows, cols, chain_bytes) = (shape.rows, shape.cols, arguments.chain_mib << 20);
-                    cases.push(Case { rows, cols, element, sparsity: masks.sparsity(sparsity), masks, chain_bytes });
+                    let case = Case { rows, cols, element, sparsity: masks.sparsity(sparsity), masks, chain_bytes };
+                    cases.extend(std::iter::repeat_n(case, times(shape)));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! `sparsec bench`: what the kernels give, in an artifact and alone.
 
 mod artifact;
+mod compile;
 mod kernels;
 mod model;
 mod shapes;

@@ -1,5 +1,6 @@
 //! What each format gives for a shape, a number of tokens and a sparsity, on generated masks and without any model.
 
+mod compilation;
 mod masks;
 mod summary;
 
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use compilation::{Compilation, compile};
 pub use masks::Masks;
 pub use summary::{Summary, summaries};
 

@@ -25,7 +25,7 @@ pub mod sell;
 
 use crate::element::{Element, Stored};
 use crate::error::{Result, expect_length};
-use crate::jit::CodeBudget;
+use crate::jit::{CodeBudget, CodeCache};
 use crate::simd::{self, Kernel, Vector};
 use crate::{Cpu, KernelError, Mask, Operands, SparseMatrix, Tier};
 
@@ -76,6 +76,8 @@ pub struct Target<'a> {
     pub tier: Tier,
     /// Room for machine code, shared by the layers of a model.
     pub code_budget: CodeBudget,
+    /// Where code of earlier runs is, and this one's is kept.
+    pub code_cache: Option<&'a CodeCache>,
     /// Told how far making code for the current layer has come.
     pub progress: &'a (dyn Fn(Progress) + Sync),
 }
@@ -83,7 +85,7 @@ pub struct Target<'a> {
 impl Target<'_> {
     /// This CPU, without a limit on code, silent.
     pub fn this_cpu() -> Self {
-        Self { tier: Cpu::this().tier, code_budget: CodeBudget::unlimited(), progress: &|_| {} }
+        Self { tier: Cpu::this().tier, code_budget: CodeBudget::unlimited(), code_cache: None, progress: &|_| {} }
     }
 }
 

@@ -8,6 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rayon::prelude::*;
+
 use super::{Compressed, Footprint, Format, Target, expect_same_kind, expect_shape};
 use crate::buffer::{Aligned, Scratch};
 use crate::cpu::Tier;
@@ -54,7 +56,6 @@ impl Format for RowBlock {
             }
         }
         let mut stored = stored?;
-        stored.check()?;
         stored.set_values(matrix, bias)?;
         Ok(Box::new(stored))
     }
@@ -73,7 +74,7 @@ struct Compiled {
     values: Aligned<f32>,
     value_starts: Vec<usize>,
     compile_seconds: f64,
-    _grant: Grant,
+    _grant: Option<Grant>,
 }
 
 impl Compressed for Compiled {
@@ -138,31 +139,43 @@ impl Compressed for Compiled {
 impl Compiled {
     /// The code for a mask, and room for its values.
     fn new(matrix: &SparseMatrix, cut: Cut, target: &Target) -> Result<Self> {
+        let (mask, start) = (matrix.mask(), Instant::now());
+        let count = mask.rows().div_ceil(cut.height) * cut.pieces;
+        let mut grant = target.code_budget.take(jit::estimate_bytes(mask, count, cut, target.tier))?;
+        let blocks: Vec<Block> = (0..mask.rows())
+            .step_by(cut.height)
+            .flat_map(|first| cut.blocks(first..(first + cut.height).min(mask.rows()), mask.cols()))
+            .collect();
+        let accept = |code| Self::of(matrix, cut, blocks.clone(), code, target.tier);
+        let mut stored = jit::compile(RowBlock.word(), mask, &blocks, target, accept)?;
+        grant.shrink_to(stored.code.bytes());
+        stored._grant = Some(grant);
+        stored.compile_seconds = start.elapsed().as_secs_f64();
+        Ok(stored)
+    }
+
+    /// With `code` that computes right.
+    fn of(matrix: &SparseMatrix, cut: Cut, blocks: Vec<Block>, code: Code, tier: Tier) -> Result<Self> {
         let mask = matrix.mask();
-        let start = Instant::now();
-        let heights = RowBlocks::of_height(mask.rows(), cut.height, |rows| rows.map(|row| mask.kept_in_row(row) + 1).sum());
-        let estimate = jit::estimate_bytes(mask, heights.len() * cut.pieces, cut, target.tier);
-        let mut grant = target.code_budget.take(estimate)?;
-        let blocks: Vec<Block> = (0..heights.len()).flat_map(|height| cut.blocks(heights.rows(height), mask.cols())).collect();
-        let code = jit::compile(mask, &blocks, target)?;
-        grant.shrink_to(code.bytes());
         let mut value_starts = vec![0];
         for (index, block) in blocks.iter().enumerate() {
             value_starts.push(value_starts[index] + block.value_count(mask));
         }
-        Ok(Self {
+        let mut stored = Self {
             mask: mask.clone(),
             element: matrix.element(),
-            tier: target.tier,
+            tier,
             cut,
-            heights,
+            heights: RowBlocks::of_height(mask.rows(), cut.height, |rows| rows.map(|row| mask.kept_in_row(row) + 1).sum()),
             values: Aligned::zeros(value_starts[blocks.len()]),
             value_starts,
             blocks,
             code,
-            compile_seconds: start.elapsed().as_secs_f64(),
-            _grant: grant,
-        })
+            compile_seconds: 0.0,
+            _grant: None,
+        };
+        stored.check()?;
+        Ok(stored)
     }
 
     /// Results of some heights for all `tokens`.
@@ -222,7 +235,10 @@ impl Compiled {
         let trial = SparseMatrix::of(Values::Fp32(random_values(rows * cols, 1)), self.mask.clone())?;
         let (bias, x) = (random_values(rows, 2), random_values(tokens * cols, 3));
         let (mut expected, mut found) = (vec![0.0; tokens * rows], vec![0.0; tokens * rows]);
-        trial.product(&x, tokens, &bias, &mut expected)?;
+        expected
+            .par_chunks_exact_mut(rows.max(1))
+            .enumerate()
+            .try_for_each(|(token, y)| trial.product(&x[token * cols..][..cols], 1, &bias, y))?;
         self.copy_values(&trial, &bias);
         self.product(&mut Operands::new(&x, &mut found, tokens, rows, cols)?)?;
         match first_difference(&found, &expected, cols) {

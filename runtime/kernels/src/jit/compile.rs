@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::block::{Block, Cut};
+use super::cache::Key;
 use super::emit;
 use super::memory::Code;
 use super::verify::Extents;
@@ -37,27 +38,73 @@ pub(crate) fn estimate_bytes(mask: &Mask, blocks: usize, cut: Cut, tier: Tier) -
     mask.kept() * per_weight + blocks * (mask.cols() / cut.pieces * per_load + cut.height * 16 + 128)
 }
 
-/// Makes the code of `blocks` on every thread of the current pool, and maps it.
+/// The texts that decide what code is made of a mask.
+const SOURCES: [&str; 5] = [
+    cranelift_codegen::VERSION,
+    include_str!("block.rs"),
+    include_str!("compile.rs"),
+    include_str!("emit.rs"),
+    include_str!("widen.rs"),
+];
+
+/// The code of `blocks` for the format called `word`, and what `accept` makes of it after it checked it: from the cache, if it is there
+/// and is accepted; else made on every thread of the current pool, mapped, and kept.
 ///
 /// # Errors
-/// When a function is refused on its way, or the system grants no executable memory.
-pub(crate) fn compile(mask: &Mask, blocks: &[Block], target: &Target) -> Result<Code> {
+/// When a function is refused on its way, the system grants no executable memory, or new code is not accepted.
+pub(crate) fn compile<T>(
+    word: &str,
+    mask: &Mask,
+    blocks: &[Block],
+    target: &Target,
+    accept: impl Fn(Code) -> Result<T>,
+) -> Result<T> {
     let (width, lanes) = (width(target.tier)?, target.tier.lanes());
-    let isa = emit::target()?;
-    let done = AtomicUsize::new(0);
-    let functions: Vec<_> = blocks
-        .par_iter()
-        .map_init(
-            || emit::Emitter::new(&isa),
-            |emitter, block| {
-                let narrow = emitter.emit(mask, block, lanes)?;
-                let wide = widen(&narrow, width).map_err(KernelError::Refused)?;
-                (target.progress)(Progress { done: done.fetch_add(1, Ordering::Relaxed) + 1, total: blocks.len() });
-                Ok((wide, extents(mask, block, lanes)))
-            },
-        )
-        .collect::<Result<_>>()?;
-    Code::map(&functions)
+    let extents: Vec<_> = blocks.par_iter().map(|block| extents(mask, block, lanes)).collect();
+    let load = |functions: &mut dyn Iterator<Item = &[u8]>| {
+        Code::map(&functions.zip(extents.iter().copied()).collect::<Vec<_>>()).and_then(&accept)
+    };
+    let Some(cache) = target.code_cache else { return load(&mut make(mask, blocks, width, target)?.iter().map(Vec::as_slice)) };
+    let key = key(word, mask, blocks, target.tier);
+    if let Some(known) = cache.find(key).filter(|known| known.len() == blocks.len()) {
+        (target.progress)(Progress { done: blocks.len(), total: blocks.len() });
+        match load(&mut known.iter()) {
+            Ok(accepted) => return Ok(accepted),
+            Err(_) => cache.forget(key),
+        }
+    }
+    let functions = make(mask, blocks, width, target)?;
+    let accepted = load(&mut functions.iter().map(Vec::as_slice))?;
+    cache.keep(key, &functions);
+    Ok(accepted)
+}
+
+/// The code of each block.
+fn make(mask: &Mask, blocks: &[Block], width: Width, target: &Target) -> Result<Vec<Vec<u8>>> {
+    let (isa, done) = (emit::target()?, AtomicUsize::new(0));
+    let functions = blocks.par_iter().map_init(
+        || emit::Emitter::new(&isa),
+        |emitter, block| {
+            let narrow = emitter.emit(mask, block, target.tier.lanes())?;
+            let wide = widen(&narrow, width).map_err(KernelError::Refused)?;
+            (target.progress)(Progress { done: done.fetch_add(1, Ordering::Relaxed) + 1, total: blocks.len() });
+            Ok(wide)
+        },
+    );
+    functions.collect()
+}
+
+/// The name under which the code of `blocks` is kept.
+fn key(word: &str, mask: &Mask, blocks: &[Block], tier: Tier) -> blake3::Hash {
+    let mut key = Key::new(word, &SOURCES);
+    key.add(tier.to_string().as_bytes()).add_numbers(&[mask.rows() as u64, mask.cols() as u64]);
+    for row in 0..mask.rows() {
+        key.add_numbers(mask.row(row));
+    }
+    for Block { rows, cols } in blocks {
+        key.add_numbers(&[rows.start, rows.end, cols.start, cols.end].map(|place| place as u64));
+    }
+    key.finish()
 }
 
 /// What the function of a block may touch.

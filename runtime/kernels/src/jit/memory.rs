@@ -1,6 +1,7 @@
 //! Executable memory: written, then made executable, never both; and the only call into it.
 
 use cranelift_jit::{BranchProtection, JITMemoryKind, JITMemoryProvider, SystemMemoryProvider};
+use rayon::prelude::*;
 
 use super::verify::{Extents, verify};
 use crate::KernelError;
@@ -36,11 +37,11 @@ impl Code {
     ///
     /// # Errors
     /// When a function fails the proof, or the system grants no executable memory.
-    pub(crate) fn map(functions: &[(Vec<u8>, Extents)]) -> Result<Self> {
+    pub(crate) fn map(functions: &[(&[u8], Extents)]) -> Result<Self> {
+        functions.par_iter().try_for_each(|(bytes, extents)| verify(bytes, *extents)).map_err(KernelError::SelfCheck)?;
         let mut placed = Vec::with_capacity(functions.len());
         let mut len = 0;
         for (bytes, extents) in functions {
-            verify(bytes, *extents).map_err(KernelError::SelfCheck)?;
             placed.push(Function { offset: len, len: bytes.len(), extents: *extents });
             len += bytes.len().next_multiple_of(ALIGNMENT);
         }
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn no_page_is_writable_and_executable() {
-        let code = Code::map(&[(vec![0xc3], Extents { x_bytes: 0, values_bytes: 0, sums_bytes: 0 })]).unwrap();
+        let code = Code::map(&[(&[0xc3], Extents { x_bytes: 0, values_bytes: 0, sums_bytes: 0 })]).unwrap();
         let start = code.start as usize;
         let mut found = false;
         for line in std::fs::read_to_string("/proc/self/maps").unwrap().lines() {

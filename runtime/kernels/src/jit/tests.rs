@@ -49,7 +49,7 @@ fn assert_lanes_agree(narrow: &[Instruction]) {
         let lanes = tier.lanes();
         let (x, values, start) = (random_values(256, 1), random_values(256, 2), random_values(256, 3));
         let wide = widen(&bytes, width).unwrap();
-        let code = Code::map(&[(wide, ROOM)]).unwrap();
+        let code = Code::map(&[(&wide, ROOM)]).unwrap();
         let mut found = start.clone();
         code.run(0, &x, &values, &mut found);
         for group in 0..lanes / 4 {
@@ -189,7 +189,7 @@ fn spill_slots_become_registers() {
     let wide = widen(&encode(&code), Width::Zmm).unwrap();
     let (x, mut sums) = (random_values(16, 1), vec![0.0; 16]);
     let extents = Extents { x_bytes: 64, values_bytes: 0, sums_bytes: 64 };
-    Code::map(&[(wide, extents)]).unwrap().run(0, &x, &[], &mut sums);
+    Code::map(&[(&wide, extents)]).unwrap().run(0, &x, &[], &mut sums);
     assert_eq!(sums, x);
     assert!(widen(&encode(&code), Width::Ymm).unwrap_err().contains("more values are live"));
     let unwritten = [reload(XMM1, 32), ret()];
@@ -286,7 +286,7 @@ fn any_changed_byte_is_refused_or_harmless() {
                 let mut changed = wide.clone();
                 changed[place] ^= 1 << bit;
                 // What passes may compute something else, but nowhere else: running it proves that it returns and stays inside.
-                if let Ok(code) = Code::map(&[(changed, extents)]) {
+                if let Ok(code) = Code::map(&[(&changed, extents)]) {
                     let (x, values) = (vec![1.0; extents.x_bytes / 4], vec![1.0; extents.values_bytes / 4]);
                     code.run(0, &x, &values, &mut vec![0.0; extents.sums_bytes / 4]);
                 }
@@ -305,7 +305,7 @@ fn a_block_computes_its_sums() {
             let lanes = tier.lanes();
             // The right piece starts from sums, the left one from its bias.
             for block in [Block { rows: 0..rows, cols: 0..cols }, Block { rows: 0..rows, cols: 9..cols + 9 }] {
-                let code = compile(matrix.mask(), std::slice::from_ref(&block), &target);
+                let code = compile("test", matrix.mask(), std::slice::from_ref(&block), &target, Ok);
                 let code = code.unwrap_or_else(|error| panic!("{rows} rows, {cols} columns, {density}, {tier}: {error}"));
                 let x = random_values(cols * lanes, 1);
                 let start = random_values(rows * lanes, 2);
@@ -342,7 +342,7 @@ fn progress_counts_every_function_and_the_budget_is_kept() {
         assert_eq!(progress.total, blocks.len());
         seen.fetch_max(progress.done, Ordering::Relaxed);
     };
-    let code = compile(matrix.mask(), &blocks, &Target { tier, progress: &report, ..Target::this_cpu() }).unwrap();
+    let code = compile("test", matrix.mask(), &blocks, &Target { tier, progress: &report, ..Target::this_cpu() }, Ok).unwrap();
     assert_eq!(seen.into_inner(), blocks.len());
     assert!(code.bytes() <= estimate_bytes(matrix.mask(), blocks.len(), cut, tier));
     let poor = Target { tier, code_budget: CodeBudget::of_bytes(1000), ..Target::this_cpu() };
