@@ -4,6 +4,8 @@ use crate::{Checkpoint, Fault, Result};
 
 /// The file that holds all of it.
 const FILE: &str = "tokenizer.json";
+/// The slow form of it, which older checkpoints have.
+const SENTENCEPIECE: &str = "spiece.model";
 
 /// A tokenizer whose ids all belong to the model it came with.
 pub struct Tokenizer {
@@ -15,29 +17,15 @@ impl Tokenizer {
     /// The tokenizer of `checkpoint`, whose model has `vocab` tokens.
     ///
     /// # Errors
-    /// When `tokenizer.json` is missing or cannot be read.
+    /// When `tokenizer.json` is missing, cannot be read, or knows more tokens than the model.
     pub fn of(checkpoint: &Checkpoint, vocab: usize) -> Result<Self> {
-        let bytes = checkpoint.companions.get(FILE).ok_or_else(|| {
-            Fault::input(format!("the checkpoint has no {FILE}"))
-                .help("save the tokenizer in its fast form: `tokenizer.save_pretrained` of transformers writes it")
-        })?;
+        let bytes = checkpoint.companions.get(FILE).ok_or_else(|| missing(checkpoint))?;
         let tokenizer = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|error| Fault::input(format!("this tokenizer cannot be read: {error}")).at(FILE))?;
-        Ok(Self { tokenizer, vocab })
-    }
-
-    /// Whether the model has a vector for each of its tokens.
-    ///
-    /// # Errors
-    /// When it has not: the tokenizer is another model's.
-    pub fn check_size(&self) -> Result<()> {
-        let tokens = self.tokenizer.get_vocab_size(true);
-        if tokens <= self.vocab {
-            return Ok(());
+        match tokenizer.get_vocab_size(true) {
+            known if known > vocab => Err(foreign(format!("this tokenizer has {known} tokens, and the model {vocab}"))),
+            _ => Ok(Self { tokenizer, vocab }),
         }
-        Err(Fault::input(format!("this tokenizer has {tokens} tokens, and the model {}", self.vocab))
-            .at(FILE)
-            .help("tokenizer.json and config.json do not belong together"))
     }
 
     /// The token that is written `text`.
@@ -59,9 +47,7 @@ impl Tokenizer {
         let encoding = encoding.map_err(|error| Fault::input(format!("{text:?} cannot be tokenized: {error}")))?;
         match encoding.get_ids().iter().find(|&&id| id as usize >= self.vocab) {
             None => Ok(encoding.get_ids().to_vec()),
-            Some(id) => Err(Fault::input(format!("{text:?} has token {id}, and the model has {} tokens", self.vocab))
-                .at(FILE)
-                .help("tokenizer.json and config.json do not belong together")),
+            Some(id) => Err(foreign(format!("{text:?} has token {id}, and the model has {} tokens", self.vocab))),
         }
     }
 
@@ -72,4 +58,21 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.tokenizer.decode(ids, true).map_err(|error| Fault::input(format!("tokens cannot be decoded: {error}")).at(FILE))
     }
+}
+
+/// The fault of a checkpoint without the file.
+fn missing(checkpoint: &Checkpoint) -> Fault {
+    let fault = Fault::input(format!("the checkpoint has no {FILE}"));
+    match checkpoint.companions.contains_key(SENTENCEPIECE) {
+        true => fault.help(format!(
+            "it has {SENTENCEPIECE} alone, the slow form; convert it once with transformers: \
+             `python -c \"from transformers import AutoTokenizer as T; T.from_pretrained('FOLDER').save_pretrained('FOLDER')\"`"
+        )),
+        false => fault.help("save the tokenizer in its fast form: `tokenizer.save_pretrained` of transformers writes it"),
+    }
+}
+
+/// The fault of a tokenizer of another model.
+fn foreign(message: String) -> Fault {
+    Fault::input(message).at(FILE).help("tokenizer.json and config.json do not belong together")
 }

@@ -4,6 +4,7 @@
 //! go on together.
 
 mod greedy;
+pub mod settings;
 
 use crate::model::{Encoded, Model};
 use crate::{Fault, Result};

@@ -9,7 +9,11 @@ use std::ops::Range;
 use candle_core::Tensor;
 use serde_json::Value;
 
+mod memory;
 pub mod mpt;
+#[cfg(test)]
+mod parity;
+pub mod t5;
 pub mod whisper;
 
 use crate::batch::{Batch, Example, Inputs, Tokens};
@@ -127,7 +131,7 @@ impl Module {
 }
 
 /// Every family.
-pub const FAMILIES: &[&dyn Family] = &[&mpt::Mpt, &whisper::Whisper];
+pub const FAMILIES: &[&dyn Family] = &[&mpt::Mpt, &t5::T5, &whisper::Whisper];
 
 /// The family that reads this `config.json`.
 ///

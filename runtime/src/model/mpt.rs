@@ -24,11 +24,12 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use serde_json::Value;
 
+use super::memory::KeysValues;
 use super::{Cache, Encoded, Family, Model, Module, NoTaps, Processor, Source, Taps};
 use crate::batch::{Batch, Inputs, Tokens};
 use crate::linear::{Dense, Linear};
 use crate::{Checkpoint, Fault, Result, op};
-use block::{Block, KeysValues, Norm};
+use block::{Block, Norm};
 use config::Config;
 
 /// The family.

@@ -6,6 +6,7 @@ mod support;
 mod inputs;
 mod kernels;
 mod scores;
+mod translation;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,8 +29,12 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        Self::furnished(support::furnish)
+    }
+
+    fn furnished(furnish: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        support::furnish(folder.path());
+        furnish(folder.path());
         Self { folder }
     }
 

@@ -5,6 +5,7 @@ use sparsec_kernels::Activation;
 
 use super::config::Config;
 use crate::linear::{Linear, Then};
+use crate::model::memory::KeysValues;
 use crate::model::{Source, Taps};
 use crate::{Result, op};
 
@@ -91,27 +92,5 @@ impl Block {
         let x = self.out.forward_then(&found, Then::residual(x), taps)?;
         let hidden = self.up.forward_then(&self.norm_2.forward(&x)?, Then::activation(Activation::Gelu), taps)?;
         self.down.forward_then(&hidden, Then::residual(&x), taps)
-    }
-}
-
-/// Projected keys and values, each `[batch, keys, width]`.
-#[derive(Clone)]
-pub(super) struct KeysValues {
-    keys: Tensor,
-    values: Tensor,
-}
-
-impl KeysValues {
-    /// These, followed in time by `later`.
-    fn extended(&self, later: &Self) -> Result<Self> {
-        let join = |before: &Tensor, after: &Tensor| Tensor::cat(&[before, after], 1);
-        Ok(Self { keys: join(&self.keys, &later.keys)?, values: join(&self.values, &later.values)? })
-    }
-
-    /// Those of the sequences `rows`.
-    pub(super) fn select(&self, rows: &[usize]) -> Result<Self> {
-        let rows = rows.iter().map(|&row| row as u32).collect::<Vec<_>>();
-        let rows = Tensor::from_slice(&rows, rows.len(), self.keys.device())?;
-        Ok(Self { keys: self.keys.index_select(&rows, 0)?, values: self.values.index_select(&rows, 0)? })
     }
 }

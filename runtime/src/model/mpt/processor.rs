@@ -34,7 +34,6 @@ impl MptProcessor {
     pub(super) fn of(checkpoint: &Checkpoint) -> Result<Self> {
         let config = Config::parse(&checkpoint.config)?;
         let tokenizer = Tokenizer::of(checkpoint, config.vocab_size)?;
-        tokenizer.check_size()?;
         let settings = match checkpoint.companions.contains_key(SETTINGS) {
             true => checkpoint.companion_json(SETTINGS)?,
             false => Value::Null,

@@ -6,9 +6,9 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::linear::{Linear, Then};
+use crate::model::memory::KeysValues;
 use crate::model::{Source, Taps};
 use crate::op::{self, Scope};
-use crate::profile::{self, Part};
 
 /// The four projections `[width, width]` of one attention.
 pub(super) struct Attention {
@@ -18,12 +18,6 @@ pub(super) struct Attention {
     out: Linear,
     heads: usize,
     scale: f32,
-}
-
-/// Projected keys and values, each `[batch, keys, width]`.
-pub(super) struct KeysValues {
-    keys: Tensor,
-    values: Tensor,
 }
 
 impl Attention {
@@ -57,24 +51,5 @@ impl Attention {
         let scope = Scope { causal, ..Scope::default() };
         let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, self.scale, scope)?;
         self.out.forward_then(&found, Then::residual(residual), taps)
-    }
-}
-
-impl KeysValues {
-    /// These, followed in time by `later`.
-    pub(super) fn extended(&self, later: &Self) -> Result<Self> {
-        let _span = profile::span(Part::Copies, || 0);
-        let join = |before: &Tensor, after: &Tensor| Tensor::cat(&[before, after], 1);
-        Ok(Self { keys: join(&self.keys, &later.keys)?, values: join(&self.values, &later.values)? })
-    }
-
-    /// Where they lie.
-    pub(super) fn device(&self) -> &candle_core::Device {
-        self.keys.device()
-    }
-
-    /// Those of the sequences `rows`, `[rows]`.
-    pub(super) fn select(&self, rows: &Tensor) -> Result<Self> {
-        Ok(Self { keys: self.keys.index_select(rows, 0)?, values: self.values.index_select(rows, 0)? })
     }
 }

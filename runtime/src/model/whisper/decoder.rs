@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::attention::{Attention, KeysValues};
+use super::attention::Attention;
 use super::block::{FeedForward, Norm};
 use super::config::Config;
 use crate::batch::Tokens;
 use crate::linear::{Dense, Linear};
+use crate::model::memory::KeysValues;
 use crate::model::{Cache, Source, Taps};
 use crate::{Fault, Result, op};
 
@@ -133,12 +134,9 @@ impl Cache for DecoderCache {
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
-        let Some(device) = self.layers.first().map(|layer| layer.encoded.device().clone()) else { return Ok(()) };
-        let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
-        let rows = Tensor::from_vec(rows.clone(), rows.len(), &device)?;
         for layer in &mut self.layers {
-            layer.encoded = layer.encoded.select(&rows)?;
-            layer.past = layer.past.take().map(|past| past.select(&rows)).transpose()?;
+            layer.encoded = layer.encoded.select(rows)?;
+            layer.past = layer.past.take().map(|past| past.select(rows)).transpose()?;
         }
         Ok(())
     }

@@ -5,17 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::config::Config;
 use crate::batch::Tokens;
+use crate::generate::settings::{FILE, HELP, OneOrMany, fields};
 use crate::generate::{Rules, Search, generate, likeliest};
 use crate::model::{Encoded, Model};
 use crate::{Checkpoint, Fault, Result};
 
-/// The file.
-const FILE: &str = "generation_config.json";
-const HELP: &str = "use the generation_config.json that came with the checkpoint";
 /// Languages that are written without spaces between words, as Whisper's tokenizer lists them.
 const UNSPACED: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
 
@@ -44,13 +41,6 @@ struct Settings {
     begin_suppress_tokens: Option<Vec<i64>>,
     max_length: Option<usize>,
     max_new_tokens: Option<usize>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(u32),
-    Many(Vec<u32>),
 }
 
 /// Everything about decoding that the files of a checkpoint fix.
@@ -89,16 +79,8 @@ pub(super) fn told(mut checkpoint: Checkpoint, language: Option<&str>, task: Opt
 impl Decoding {
     /// Reads the settings of `checkpoint`.
     pub(super) fn of(checkpoint: &Checkpoint, config: &Config) -> Result<Self> {
-        let has_file = checkpoint.companions.contains_key(FILE);
-        let mut fields = if has_file { checkpoint.companion_json(FILE)? } else { checkpoint.config.clone() };
-        for key in ["forced_decoder_ids", "decoder_start_token_id", "eos_token_id", "pad_token_id"] {
-            if fields.get(key).is_none_or(Value::is_null)
-                && let (Some(value), Some(fields)) = (checkpoint.config.get(key), fields.as_object_mut())
-            {
-                fields.insert(key.to_owned(), value.clone());
-            }
-        }
-        let file = if has_file { FILE } else { "config.json" };
+        let keys = ["forced_decoder_ids", "decoder_start_token_id", "eos_token_id", "pad_token_id"];
+        let (file, fields) = fields(checkpoint, &keys)?;
         let settings = Settings::deserialize(fields)
             .map_err(|error| Fault::input(format!("the settings of generation do not parse: {error}")).at(file).help(HELP))?;
         settings.decoding(config).map_err(|fault| fault.at(file).help(HELP))
@@ -135,11 +117,8 @@ impl Decoding {
 impl Settings {
     fn decoding(&self, config: &Config) -> Result<Decoding> {
         let prompt = self.prompt()?;
-        let end = match &self.eos_token_id {
-            OneOrMany::One(end) => vec![*end],
-            OneOrMany::Many(ends) => ends.clone(),
-        };
-        let first_end = *end.first().ok_or_else(|| Fault::input("`eos_token_id` is empty"))?;
+        let end = self.eos_token_id.all("eos_token_id")?;
+        let first_end = end[0];
         let mut named = prompt.tokens.iter().chain(&prompt.languages).chain(&end).chain(&self.pad_token_id);
         if let Some(token) = named.find(|&&token| token as usize >= config.vocab_size) {
             return Err(Fault::input(format!("token {token} is not among the {} of the model", config.vocab_size)));
@@ -224,7 +203,7 @@ fn task_token(ids: Option<&BTreeMap<String, u32>>, task: &str) -> Result<u32> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

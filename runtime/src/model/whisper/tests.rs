@@ -1,124 +1,42 @@
 //! Parity with `transformers`, by the fixtures that `tests/fixtures/make_whisper.py` makes.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-
-use candle_core::{DType, Device, Tensor};
-
 use super::config::Config;
 use super::prompt::Decoding;
 use crate::batch::{Batch, Inputs, Tokens};
 use crate::generate::Search;
-use crate::model::{Encoded, Model, NoTaps, Taps};
-use crate::{Checkpoint, Result};
+use crate::model::parity::{Case, largest_difference};
+use crate::model::{Encoded, NoTaps};
 
-const CASES: [&str; 3] = ["plain", "deep", "scaled"];
-
-struct Case {
-    name: &'static str,
-    checkpoint: Checkpoint,
-    model: Box<dyn Model>,
-    expected: HashMap<String, Tensor>,
+fn cases() -> impl Iterator<Item = Case> {
+    ["plain", "deep", "scaled"].into_iter().map(|name| Case::read("whisper", name))
 }
 
-impl Case {
-    fn read(name: &'static str) -> Self {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/whisper").join(name);
-        let checkpoint = Checkpoint::read(&folder).unwrap();
-        let model = checkpoint.model().unwrap();
-        let expected = candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu).unwrap();
-        Self { name, checkpoint, model, expected }
-    }
-
-    fn features(&self) -> Inputs {
-        Inputs::Features(self.expected["features"].clone())
-    }
-
-    /// What the encoder makes of the fixture's features.
-    fn encoded(&self) -> Encoded {
-        self.model.encode(&self.features(), &mut NoTaps).unwrap().unwrap()
-    }
-
-    /// Token rows of the fixture without their padding.
-    fn ids(&self, name: &str) -> Vec<Vec<u32>> {
-        let rows = self.expected[name].to_dtype(DType::I64).unwrap().to_vec2::<i64>().unwrap();
-        rows.into_iter().map(|row| row.into_iter().filter_map(|id| u32::try_from(id).ok()).collect()).collect()
-    }
-
-    /// Within 1e-4, or within 1e-5 of the largest value: the residual stream of a block has values in the tens.
-    fn assert_close(&self, what: &str, found: &Tensor) {
-        let expected = &self.expected[what];
-        assert_eq!(found.dims(), expected.dims(), "{} {what}", self.name);
-        let difference = largest_difference(found, expected);
-        let limit =
-            if what == "logits" { 1e-4 } else { 1e-5 * largest_difference(expected, &expected.zeros_like().unwrap()).max(10.0) };
-        assert!(difference < limit, "{}: {what} differs by {difference}", self.name);
-    }
+fn features(case: &Case) -> Inputs {
+    Inputs::Features(case.expected["features"].clone())
 }
 
-fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
-    (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
-}
-
-/// Keeps everything that it is shown.
-#[derive(Default)]
-struct Recorder {
-    blocks: BTreeMap<String, Tensor>,
-    linears: BTreeMap<String, Vec<usize>>,
-}
-
-impl Taps for Recorder {
-    fn linear_input(&mut self, path: &str, x: &Tensor) -> Result<()> {
-        self.linears.insert(path.to_owned(), x.dims().to_vec());
-        Ok(())
-    }
-
-    fn block_output(&mut self, path: &str, hidden: &Tensor) -> Result<()> {
-        self.blocks.insert(path.to_owned(), hidden.clone());
-        Ok(())
-    }
+/// What the encoder makes of the fixture's features.
+fn encoded(case: &Case) -> Encoded {
+    case.model.encode(&features(case), &mut NoTaps).unwrap().unwrap()
 }
 
 #[test]
 fn logits_and_every_block_are_those_of_transformers() {
-    for case in CASES.map(Case::read) {
-        let batch =
-            Batch { inputs: case.features(), decoder: Tokens::padded(&case.ids("decoder_input_ids"), 0), labels: Vec::new() };
-        let mut recorder = Recorder::default();
-        let logits = case.model.forward(&batch, &mut recorder).unwrap();
-        case.assert_close("logits", &logits);
-        case.assert_close("encoded", &case.encoded().states);
-        let blocks: Vec<&String> = case.expected.keys().filter(|name| name.starts_with("block.")).collect();
-        assert_eq!(blocks.len(), recorder.blocks.len());
-        for name in blocks {
-            case.assert_close(name, &recorder.blocks[name.trim_start_matches("block.")]);
-        }
-    }
-}
-
-#[test]
-fn taps_see_every_linear_layer_with_the_width_that_modules_say() {
-    for case in CASES.map(Case::read) {
-        let batch =
-            Batch { inputs: case.features(), decoder: Tokens::padded(&case.ids("decoder_input_ids"), 0), labels: Vec::new() };
-        let mut recorder = Recorder::default();
-        case.model.forward(&batch, &mut recorder).unwrap();
-        let modules = Config::parse(&case.checkpoint.config).unwrap().modules();
-        let linears: BTreeMap<_, _> = modules
-            .iter()
-            .filter(|module| module.kind == crate::model::ModuleKind::Linear)
-            .map(|module| (&module.path, module.shape[1]))
-            .collect();
-        let seen: BTreeMap<_, _> = recorder.linears.iter().map(|(path, dims)| (path, *dims.last().unwrap())).collect();
-        assert_eq!(seen, linears);
+    for case in cases() {
+        case.assert_forward(&Batch {
+            inputs: features(&case),
+            decoder: Tokens::padded(&case.ids("decoder_input_ids"), 0),
+            labels: Vec::new(),
+        });
+        case.assert_close("encoded", &encoded(&case).states);
     }
 }
 
 #[test]
 fn greedy_tokens_are_those_of_transformers() {
-    for case in CASES.map(Case::read) {
+    for case in cases() {
         let decoding = Decoding::of(&case.checkpoint, &Config::parse(&case.checkpoint.config).unwrap()).unwrap();
-        let encoded = case.encoded();
+        let encoded = encoded(&case);
         let together = decoding.say(&*case.model, &encoded, &Search::Greedy).unwrap();
         assert_eq!(together, case.ids("generated"), "{}", case.name);
         for (row, expected) in together.iter().enumerate() {
@@ -131,9 +49,9 @@ fn greedy_tokens_are_those_of_transformers() {
 
 #[test]
 fn decoding_with_a_cache_equals_decoding_without() {
-    for case in CASES.map(Case::read) {
+    for case in cases() {
         let rows = case.ids("decoder_input_ids");
-        let encoded = case.encoded();
+        let encoded = encoded(&case);
         let mut cache = case.model.start(Some(&encoded)).unwrap();
         let pieces = [(0, 4), (4, 5), (5, 6), (6, 9)];
         let order = [2, 0];
@@ -156,8 +74,8 @@ fn decoding_with_a_cache_equals_decoding_without() {
 
 #[test]
 fn a_text_longer_than_the_decoder_is_a_fault() {
-    let case = Case::read("plain");
-    let encoded = case.encoded();
+    let case = Case::read("whisper", "plain");
+    let encoded = encoded(&case);
     let tokens = Tokens::padded(&vec![vec![1; 25]; 4], 0);
     let fault = case.model.step(&tokens, case.model.start(Some(&encoded)).unwrap().as_mut()).unwrap_err();
     assert_eq!(fault.message, "a text of 25 tokens does not fit the decoder, which has 24 positions");

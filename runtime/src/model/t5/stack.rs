@@ -1,0 +1,218 @@
+//! A stack of blocks, encoder or decoder: attention to itself, attention to the encoder's output in the decoder, a feed-forward part.
+
+use std::any::Any;
+use std::ops::Range;
+
+use candle_core::Tensor;
+use sparsec_kernels::Activation;
+
+use super::attention::{Attention, Distances};
+use super::config::{Config, FeedForward, Side};
+use crate::Result;
+use crate::linear::{Linear, Then};
+use crate::model::memory::KeysValues;
+use crate::model::{Cache, Encoded, Source, Taps};
+use crate::op::{self, Scope};
+
+pub(super) struct Stack {
+    side: Side,
+    distances: Distances,
+    blocks: Vec<Block>,
+    norm: Norm,
+}
+
+impl Stack {
+    pub(super) fn build(config: &Config, side: Side, source: &mut dyn Source) -> Result<Self> {
+        Ok(Self {
+            side,
+            distances: Distances::build(config, side, source)?,
+            blocks: (0..config.layers(side)).map(|layer| Block::build(config, side, layer, source)).collect::<Result<_>>()?,
+            norm: Norm::build(&format!("{}.final_layer_norm", side.name()), config, source)?,
+        })
+    }
+
+    /// An empty cache; of the decoder over `encoded`, whose keys and values for cross-attention are computed here.
+    pub(super) fn start(&self, encoded: Option<&Encoded>, taps: &mut dyn Taps) -> Result<StackCache> {
+        let layer = |block: &Block| -> Result<LayerCache> {
+            let listen = |cross: &Normed| cross.attention.keys_values(&Encoded::expect(encoded)?.states, taps);
+            let cross = block.cross.as_ref().map(listen);
+            Ok(LayerCache { past: None, encoded: cross.transpose()? })
+        };
+        let batch = encoded.map_or(0, Encoded::batch);
+        Ok(StackCache {
+            layers: self.blocks.iter().map(layer).collect::<Result<_>>()?,
+            time: 0,
+            places: encoded.and_then(|encoded| encoded.places.clone()),
+            origins: (0..batch).collect(),
+        })
+    }
+
+    /// Feeds `x` `[batch, time, width]` after what `cache` holds; the normed output of the last block. `padding`: where each sequence
+    /// of the encoder lies.
+    pub(super) fn advance(
+        &self,
+        x: Tensor,
+        padding: Option<&[Range<usize>]>,
+        cache: &mut StackCache,
+        taps: &mut dyn Taps,
+    ) -> Result<Tensor> {
+        let time = x.dim(1)?;
+        let bias = self.distances.bias(time, cache.time + time)?;
+        let itself = Scope { causal: self.side == Side::Decoder, places: padding, bias: Some(&bias) };
+        let across = Scope { places: cache.places.as_deref(), ..Scope::default() };
+        let mut hidden = x;
+        for (block, layer) in self.blocks.iter().zip(&mut cache.layers) {
+            hidden = block.forward(&hidden, layer, itself, across, taps)?;
+        }
+        cache.time += time;
+        self.norm.forward(&hidden)
+    }
+}
+
+/// An RMS norm.
+struct Norm {
+    weight: Tensor,
+    epsilon: f32,
+}
+
+impl Norm {
+    fn build(path: &str, config: &Config, source: &mut dyn Source) -> Result<Self> {
+        let weight = source.tensor(&format!("{path}.weight"), &[config.d_model])?;
+        Ok(Self { weight, epsilon: config.layer_norm_epsilon })
+    }
+
+    /// `x: [.., width]`.
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        op::rms_norm(x, &self.weight, self.epsilon)
+    }
+}
+
+/// An attention behind its norm.
+struct Normed {
+    norm: Norm,
+    attention: Attention,
+}
+
+impl Normed {
+    fn build(path: &str, name: &str, config: &Config, source: &mut dyn Source) -> Result<Self> {
+        Ok(Self {
+            norm: Norm::build(&format!("{path}.layer_norm"), config, source)?,
+            attention: Attention::build(&format!("{path}.{name}"), config, source)?,
+        })
+    }
+}
+
+/// One transformer block.
+struct Block {
+    path: String,
+    itself: Normed,
+    cross: Option<Normed>,
+    norm: Norm,
+    up: Up,
+    down: Linear,
+}
+
+/// The first half of a feed-forward part.
+enum Up {
+    Relu(Linear),
+    GatedGelu { gate: Linear, up: Linear },
+}
+
+impl Block {
+    fn build(config: &Config, side: Side, layer: usize, source: &mut dyn Source) -> Result<Self> {
+        let path = format!("{}.block.{layer}", side.name());
+        let (width, hidden) = (config.d_model, config.d_ff);
+        let cross = side == Side::Decoder;
+        let last = format!("{path}.layer.{}", if cross { 2 } else { 1 });
+        let within = |name: &str| format!("{last}.DenseReluDense.{name}");
+        Ok(Self {
+            itself: Normed::build(&format!("{path}.layer.0"), "SelfAttention", config, source)?,
+            cross: cross.then(|| Normed::build(&format!("{path}.layer.1"), "EncDecAttention", config, source)).transpose()?,
+            norm: Norm::build(&format!("{last}.layer_norm"), config, source)?,
+            up: match config.feed_forward() {
+                FeedForward::Relu => Up::Relu(source.linear(&within("wi"), hidden, width, false)?),
+                FeedForward::GatedGelu => Up::GatedGelu {
+                    gate: source.linear(&within("wi_0"), hidden, width, false)?,
+                    up: source.linear(&within("wi_1"), hidden, width, false)?,
+                },
+            },
+            down: source.linear(&within("wo"), width, hidden, false)?,
+            path,
+        })
+    }
+
+    /// `x: [batch, time, width]`, the tokens after those in `cache`.
+    fn forward(
+        &self,
+        x: &Tensor,
+        cache: &mut LayerCache,
+        itself: Scope<'_>,
+        across: Scope<'_>,
+        taps: &mut dyn Taps,
+    ) -> Result<Tensor> {
+        let normed = self.itself.norm.forward(x)?;
+        let now = self.itself.attention.keys_values(&normed, taps)?;
+        let memory = match cache.past.take() {
+            Some(past) => past.extended(&now)?,
+            None => now,
+        };
+        let mut x = self.itself.attention.forward(x, &normed, &memory, itself, taps)?;
+        cache.past = self.cross.is_some().then_some(memory);
+        if let (Some(cross), Some(encoded)) = (&self.cross, &cache.encoded) {
+            let normed = cross.norm.forward(&x)?;
+            x = cross.attention.forward(&x, &normed, encoded, across, taps)?;
+        }
+        let normed = self.norm.forward(&x)?;
+        let hidden = match &self.up {
+            Up::Relu(up) => up.forward_then(&normed, Then::activation(Activation::Relu), taps)?,
+            Up::GatedGelu { gate, up } => {
+                let gate = gate.forward_then(&normed, Then::activation(Activation::GeluTanh), taps)?;
+                op::multiply(&gate, &up.forward(&normed, taps)?)?
+            }
+        };
+        let hidden = self.down.forward_then(&hidden, Then::residual(&x), taps)?;
+        taps.block_output(&self.path, &hidden)?;
+        Ok(hidden)
+    }
+}
+
+/// Keys and values of every block.
+pub(super) struct StackCache {
+    layers: Vec<LayerCache>,
+    /// Tokens read so far.
+    time: usize,
+    /// Where each sequence lies among the encoder's positions, where there is padding.
+    places: Option<Box<[Range<usize>]>>,
+    /// Of each row, the sequence of the encoder that it began with.
+    origins: Vec<usize>,
+}
+
+struct LayerCache {
+    /// Of the tokens so far, `[batch, time, inner]`; none before the first, nor in the encoder, which reads all at once.
+    past: Option<KeysValues>,
+    /// Of the encoder's output, `[batch, positions, inner]`.
+    encoded: Option<KeysValues>,
+}
+
+impl Cache for StackCache {
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<()> {
+        let origins: Vec<usize> = rows.iter().map(|&row| self.origins[row]).collect();
+        // Beams of one sequence that change places read the same encoder's output as before.
+        let is_encoded_the_same = origins == self.origins;
+        self.origins = origins;
+        if let Some(places) = self.places.as_mut().filter(|_| !is_encoded_the_same) {
+            *places = rows.iter().map(|&row| places[row].clone()).collect();
+        }
+        for LayerCache { past, encoded } in &mut self.layers {
+            let encoded = encoded.as_mut().filter(|_| !is_encoded_the_same);
+            for kept in past.iter_mut().chain(encoded) {
+                *kept = kept.select(rows)?;
+            }
+        }
+        Ok(())
+    }
+}
