@@ -66,6 +66,12 @@ impl Family for T5 {
         Ok(Box::new(Network { tokens, encoder, decoder, output_scale: config.output_scale(), head }))
     }
 
+    fn trial(&self, config: &Value, tokens: usize) -> Result<(Inputs, Tokens)> {
+        let config = Config::parse(config)?;
+        let source = (0..tokens.clamp(1, config.n_positions)).map(|at| (at % config.vocab_size) as u32).collect();
+        Ok((Inputs::Tokens(Tokens::padded(&[source], 0)), Tokens::column(vec![0])))
+    }
+
     fn processor(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Processor>> {
         Ok(Box::new(processor::T5Processor::of(checkpoint)?))
     }
