@@ -26,8 +26,13 @@ static LOST: OnceLock<std::io::Error> = OnceLock::new();
 
 /// Prints a line on stdout. What cannot be written is remembered for [`lost`].
 pub fn print(line: Arguments<'_>) {
+    print_part(&format!("{line}\n"));
+}
+
+/// Prints text on stdout as it is, at once; see [`print`].
+pub fn print_part(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // Whoever reads may have read enough, as in `sparsec words | head -1`.
         if error.kind() != ErrorKind::BrokenPipe {
             LOST.get_or_init(|| error);
@@ -145,7 +150,7 @@ fn figure_rows(models: &[ModelRecord]) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (metric, data) in scored {
         rows.push(row(&format!("{metric}, {data}"), &|model| match model.score(metric, data) {
-            Some(score) => format!("{} ({} … {})", percent(score.value), percent(score.low), percent(score.high)),
+            Some(score) => score.text(),
             None => "not scored".into(),
         }));
     }

@@ -5,9 +5,8 @@ use std::sync::OnceLock;
 use sparsec_compiler::{Call, Kind, Module, Param, Value, Vocabulary, Word};
 
 use crate::dataset::MANIFESTS;
-use crate::metric::METRICS;
 use crate::model::ModuleKind;
-use crate::{augmentation, export, loss, optimizer, pruner, quantizer, schedule, stage};
+use crate::{augmentation, export, loss, metric, optimizer, pruner, quantizer, schedule, stage};
 
 /// The editions whose recipes are understood.
 pub const EDITIONS: &[u32] = &[2026];
@@ -37,7 +36,7 @@ fn words() -> Vec<Word> {
     words.extend(optimizer::OPTIMIZERS.words());
     words.extend(export::EXPORTERS.words());
     words.extend(schedule::CURVES.segments());
-    words.extend(METRICS.metrics(&Kind::Ratio));
+    words.extend(metric::words());
     words.extend(predicates());
     words
 }

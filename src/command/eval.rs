@@ -1,8 +1,8 @@
 //! `sparsec eval`: the word error rate of an artifact on a manifest.
 
 use sparsec_runtime::dataset::{Access, Csv, Dataset, Jsonl, Manifest, Rows, Split};
-use sparsec_runtime::metric::{Bootstrap, Normalization, Scores, wer};
-use sparsec_runtime::report::text::percent;
+use sparsec_runtime::metric::{Bootstrap, Normalization, Scores, share, wer};
+use sparsec_runtime::report::Unit;
 use sparsec_runtime::run::transcripts;
 use sparsec_runtime::shelf::InputPath;
 use sparsec_runtime::{Fault, Result};
@@ -47,8 +47,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     })?;
     drop(progress);
     let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
-    let score = Scores::new(wer::edits, Normalization::Basic, pairs)?.record(
+    let count = |reference: &str, said: &str| {
+        wer::edits(&Normalization::Basic.apply(reference), &Normalization::Basic.apply(said)).counts()
+    };
+    let score = Scores::of_texts(count, share, pairs)?.record(
         "wer",
+        Unit::Share,
         &arguments.manifest.display().to_string(),
         &Bootstrap::default(),
     );
@@ -61,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         super::print_json(&serde_json::json!({ "score": score, "rows": said, "kernels": engine.kernels }))?;
     } else {
         let words = score.words.map(|words| format!(", {words} words")).unwrap_or_default();
-        outln!("WER {} ({} … {}), {} rows{words}", percent(score.value), percent(score.low), percent(score.high), score.rows);
+        outln!("WER {}, {} rows{words}", score.text(), score.rows);
     }
     Ok(Exit::Done)
 }

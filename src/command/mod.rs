@@ -6,6 +6,7 @@ mod decode_once;
 mod doctor;
 mod eval;
 mod explain;
+mod generate;
 mod inspect;
 mod kernels;
 mod ls;
@@ -54,6 +55,7 @@ enum Command {
     Bench(bench::Arguments),
     Inspect(inspect::Arguments),
     Transcribe(transcribe::Arguments),
+    Generate(generate::Arguments),
     Doctor(doctor::Arguments),
     #[command(hide = true)]
     DecodeOnce(decode_once::Arguments),
@@ -72,6 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Transcribe(arguments) => transcribe::run(arguments),
+        Command::Generate(arguments) => generate::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::DecodeOnce(arguments) => decode_once::run(arguments),
     }

@@ -3,8 +3,13 @@
 //! A search feeds the prompts, then one token at a time. Prompts may be of several lengths: short ones are padded before, so that all
 //! go on together.
 
-mod greedy;
+mod growing;
+mod sampling;
 pub mod settings;
+mod stepwise;
+
+pub use growing::Growing;
+pub use sampling::Sampling;
 
 use crate::model::{Encoded, Model};
 use crate::{Fault, Result};
@@ -15,6 +20,8 @@ pub enum Search {
     /// The likeliest at every step; of equally likely ones the lowest.
     #[default]
     Greedy,
+    /// One that is drawn at every step.
+    Sample(Sampling),
 }
 
 /// What may be said, and when to stop.
@@ -30,6 +37,32 @@ pub struct Rules {
     pub max_new: usize,
 }
 
+/// What is to be said after one prompt.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// How tokens are found.
+    pub search: Search,
+    /// The most tokens; as many as the checkpoint's settings say where nothing is said.
+    pub max_new: Option<usize>,
+    /// Strings that end the text, and are no part of it, beside those of the checkpoint's settings.
+    pub stop: Vec<String>,
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// The model said so.
+    End,
+    /// It came to one of the strings that end it.
+    Stop,
+    /// There was no room for more tokens, or no more were asked for.
+    Length,
+}
+
+/// Hears the number of a sequence and its next token, and says whether the sequence goes on; its fault ends the search at once.
+pub type Told<'a> = &'a mut dyn FnMut(usize, u32) -> Result<bool>;
+
 /// The tokens that `model` says after each of `prompts`, given `encoded`; prompt and end token excluded.
 ///
 /// # Errors
@@ -41,11 +74,27 @@ pub fn generate(
     rules: &Rules,
     search: &Search,
 ) -> Result<Vec<Vec<u32>>> {
+    generate_telling(model, encoded, prompts, rules, search, &mut |_, _| Ok(true))
+}
+
+/// As [`generate`]; where tokens are found one after the other, `told` hears of each.
+///
+/// # Errors
+/// As [`generate`], and those of `told`.
+pub fn generate_telling(
+    model: &dyn Model,
+    encoded: Option<&Encoded>,
+    prompts: &[Vec<u32>],
+    rules: &Rules,
+    search: &Search,
+    told: Told<'_>,
+) -> Result<Vec<Vec<u32>>> {
     if encoded.is_some_and(|encoded| encoded.batch() != prompts.len()) || prompts.iter().any(Vec::is_empty) {
         return Err(Fault::internal("decoding needs one prompt for each sequence, and a token in each"));
     }
     match search {
-        Search::Greedy => greedy::greedy(model, encoded, prompts, rules),
+        Search::Greedy => stepwise::stepwise(model, encoded, prompts, rules, None, told),
+        Search::Sample(sampling) => stepwise::stepwise(model, encoded, prompts, rules, Some(sampling.checked()?), told),
     }
 }
 

@@ -7,7 +7,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use super::{Edits, Scores};
+use super::{Scores, sums};
 use crate::Result;
 
 /// A confidence interval.
@@ -63,11 +63,11 @@ impl Bootstrap {
     }
 }
 
-/// The systems by the data that they were scored on: known by the lengths of the references, in their order.
+/// The systems by the data that they were scored on.
 fn group(systems: &[&Scores]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (index, system) in systems.iter().enumerate() {
-        match groups.iter_mut().find(|members| systems[members[0]].same_references(system)) {
+        match groups.iter_mut().find(|members| systems[members[0]].references == system.references) {
             Some(members) => members.push(index),
             None => groups.push(vec![index]),
         }
@@ -75,18 +75,13 @@ fn group(systems: &[&Scores]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Draws utterances for `members`, the same for all, and writes their rates.
+/// Draws rows for `members`, the same for all, and writes their values.
 fn resample(systems: &[&Scores], members: &[usize], rng: &mut ChaCha8Rng, rates: &mut [f64]) {
-    let utterances = systems[members[0]].utterances.len();
-    let mut totals = vec![Edits::default(); members.len()];
-    for _ in 0..utterances {
-        let drawn = below(rng, utterances);
-        for (total, &member) in totals.iter_mut().zip(members) {
-            *total += systems[member].utterances[drawn];
-        }
-    }
-    for (total, &member) in totals.iter().zip(members) {
-        rates[member] = total.rate();
+    let rows = systems[members[0]].rows.len();
+    let drawn: Vec<usize> = (0..rows).map(|_| below(rng, rows)).collect();
+    for &member in members {
+        let Scores { rows, value, .. } = systems[member];
+        rates[member] = value(&sums(drawn.iter().map(|&row| &rows[row])));
     }
 }
 

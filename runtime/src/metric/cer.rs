@@ -1,6 +1,6 @@
 //! `cer`: the share of characters that are wrong.
 
-use super::{Count, Edits, Metric, Normalization};
+use super::{Edits, Metric, Normalization, Sees};
 use crate::shelf::{DataRef, ModelRef};
 use crate::word;
 
@@ -26,12 +26,12 @@ impl Metric for Cer {
         &self.data
     }
 
-    fn normalization(&self) -> Normalization {
-        self.normalize
+    fn sees(&self) -> Sees<'_> {
+        Sees::Text(Box::new(|reference, said| edits(&self.normalize.apply(reference), &self.normalize.apply(said)).counts()))
     }
 
-    fn count(&self) -> Count {
-        edits
+    fn variant(&self) -> Option<String> {
+        self.normalize.variant()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{Fault, Result};
 /// What a metric of a requirement came to.
 #[derive(Clone, Debug)]
 pub enum Measurement {
-    /// An error rate, with the edits that it is made of.
+    /// A score, with the counts that it is made of.
     Rate(Scores),
     /// A number in base units that is taken as it is: seconds, bytes, a share.
     Exact(f64),

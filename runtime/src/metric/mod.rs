@@ -1,30 +1,42 @@
-//! The shelf of metrics: error rates of what a model said against what it should have said.
+//! The shelf of metrics: what a model said, or how likely it found what it should have said, as one number.
 //!
-//! A metric counts the edits of one utterance; the rate of a data set is all its edits over all its reference tokens, not the mean
-//! of the utterances' rates. The counts of every utterance are kept, for intervals and paired comparisons are drawn from them.
+//! A metric counts something about one row, and the counts of rows add up: the value of a data set is a function of their sums, not
+//! the mean of the rows' values. The counts of every row are kept, for intervals and paired comparisons are drawn from them.
 
+mod answer;
 mod bootstrap;
 pub mod cer;
+mod exact_match;
 mod judge;
 mod normalize;
+mod perplexity;
 pub mod wer;
 
 use std::fmt::Debug;
-use std::ops::AddAssign;
 
+use sparsec_compiler::{Call, Kind, Word};
+
+pub use answer::Answer;
 pub use bootstrap::{Bootstrap, Interval};
 pub use cer::Cer;
+pub use exact_match::ExactMatch;
 pub use judge::{Judgement, Measurement};
 pub use normalize::Normalization;
+pub use perplexity::Perplexity;
 pub use wer::Wer;
 
+use crate::report::Unit;
 use crate::shelf::{DataRef, Item, ModelRef, Shelf};
 use crate::{Fault, Result, report, row};
 
-/// Counts the edits of one utterance, from the reference to the hypothesis.
-pub type Count = fn(&str, &str) -> Edits;
+/// What one row contributes. The counts of rows add up; the last one is the size of the reference, which is what the others are
+/// measured against.
+pub type Counts = Vec<f64>;
 
-/// A metric as a recipe calls it: one file of this folder, one row of [`METRICS`].
+/// From the sums of counts to the value of a metric.
+pub type Value = fn(&[f64]) -> f64;
+
+/// A metric as a recipe calls it: one file of this folder, one row of [`SHARES`] or [`NUMBERS`].
 pub trait Metric: Debug + Send + Sync {
     /// The model to score.
     fn model(&self) -> &ModelRef;
@@ -32,15 +44,56 @@ pub trait Metric: Debug + Send + Sync {
     /// The rows to score it on.
     fn data(&self) -> &DataRef;
 
-    /// What texts are made alike before they are compared.
-    fn normalization(&self) -> Normalization;
+    /// What is looked at.
+    fn sees(&self) -> Sees<'_>;
 
-    /// How edits are counted.
-    fn count(&self) -> Count;
+    /// The value of a data set.
+    fn value(&self) -> Value {
+        share
+    }
+
+    /// How the score is told apart from one of the same word with other options; nothing for the usual ones.
+    fn variant(&self) -> Option<String>;
 }
 
-/// Every metric.
-pub static METRICS: Shelf<dyn Metric> = Shelf::new("metric", &[row!(dyn Metric, Wer), row!(dyn Metric, Cer)]);
+/// Counts something about the reference of a row and what was said to it.
+pub type CountTexts<'a> = Box<dyn Fn(&str, &str) -> Counts + 'a>;
+
+/// What a metric looks at.
+pub enum Sees<'a> {
+    /// What the model says to a row.
+    Text(CountTexts<'a>),
+    /// How likely the model finds the reference: the negative logarithm of its likelihood, and its tokens, are the counts.
+    Likelihood,
+}
+
+/// Every metric whose value is a share.
+pub static SHARES: Shelf<dyn Metric> =
+    Shelf::new("metric", &[row!(dyn Metric, Wer), row!(dyn Metric, Cer), row!(dyn Metric, ExactMatch)]);
+
+/// Every metric whose value is a number of another kind.
+pub static NUMBERS: Shelf<dyn Metric> = Shelf::new("metric", &[row!(dyn Metric, Perplexity)]);
+
+/// Every metric's word.
+pub fn words() -> impl Iterator<Item = Word> {
+    SHARES.metrics(&Kind::Ratio).chain(NUMBERS.metrics(&Kind::Number))
+}
+
+/// The metric that `call` calls, and the unit of its value.
+///
+/// # Errors
+/// Arguments that the metric refuses.
+pub fn make(call: &Call) -> Result<(std::sync::Arc<dyn Metric>, Unit)> {
+    match NUMBERS.names().any(|name| name == call.word) {
+        true => Ok((NUMBERS.make(call)?, Unit::Number)),
+        false => Ok((SHARES.make(call)?, Unit::Share)),
+    }
+}
+
+/// The first count over the last.
+pub fn share(counts: &[f64]) -> f64 {
+    counts[0] / counts[counts.len() - 1].max(1.0)
+}
 
 /// The fewest edits that turn a reference into a hypothesis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,9 +114,9 @@ impl Edits {
         self.substitutions + self.deletions + self.insertions
     }
 
-    /// Errors over reference tokens; above 1 where more is said than asked for. Without reference tokens, the number of errors.
-    pub fn rate(&self) -> f64 {
-        self.errors() as f64 / self.reference.max(1) as f64
+    /// Errors and reference tokens. Their [`share`] is above 1 where more is said than asked for.
+    pub fn counts(&self) -> Counts {
+        vec![self.errors() as f64, self.reference as f64]
     }
 
     /// Levenshtein distance between token sequences, in memory of one row (Wagner and Fischer, 1974). Among equally few edits it
@@ -89,79 +142,79 @@ impl Edits {
     }
 }
 
-impl AddAssign for Edits {
-    fn add_assign(&mut self, more: Self) {
-        self.substitutions += more.substitutions;
-        self.deletions += more.deletions;
-        self.insertions += more.insertions;
-        self.reference += more.reference;
-    }
-}
-
-/// The edits of every utterance of a data set, in its order.
+/// The counts of every row of a data set, in its order.
 ///
-/// *Invariant*: there is at least one reference token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// *Invariant*: all rows have as many counts, and the sum of the last ones is not zero.
+#[derive(Clone, Debug)]
 pub struct Scores {
-    utterances: Vec<Edits>,
+    rows: Vec<Counts>,
+    value: Value,
+    /// BLAKE3 of the references: scores of the same data are compared row by row.
+    references: blake3::Hash,
 }
 
 impl Scores {
-    /// Scores `(reference, hypothesis)` pairs.
+    /// The scores of rows with these references.
     ///
     /// # Errors
-    /// When the references hold no token, for then no rate exists.
-    pub fn new<'a>(
-        count: Count,
-        normalization: Normalization,
-        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self> {
-        let utterances: Vec<Edits> = pairs
-            .into_iter()
-            .map(|(reference, hypothesis)| count(&normalization.apply(reference), &normalization.apply(hypothesis)))
-            .collect();
-        if utterances.iter().all(|edits| edits.reference == 0) {
-            return Err(Fault::input("no error rate is defined: there is not one word in the references")
+    /// When the references hold no token, for then there is no value.
+    pub fn new<'a>(rows: Vec<Counts>, value: Value, references: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        if rows.iter().filter_map(|counts| counts.last()).sum::<f64>() == 0.0 {
+            return Err(Fault::input("no score is defined: there is not one word in the references")
                 .help("is the text column of the manifest the right one?"));
         }
-        Ok(Self { utterances })
+        let mut hasher = blake3::Hasher::new();
+        for reference in references {
+            hasher.update(&(reference.len() as u64).to_le_bytes()).update(reference.as_bytes());
+        }
+        Ok(Self { rows, value, references: hasher.finalize() })
     }
 
-    /// The edits of every utterance.
-    pub fn utterances(&self) -> &[Edits] {
-        &self.utterances
+    /// Scores `(reference, said)` pairs by `count`.
+    ///
+    /// # Errors
+    /// As [`Scores::new`].
+    pub fn of_texts<'a>(
+        count: impl Fn(&str, &str) -> Counts,
+        value: Value,
+        pairs: impl IntoIterator<Item = (&'a str, &'a str), IntoIter: Clone>,
+    ) -> Result<Self> {
+        let pairs = pairs.into_iter();
+        let rows = pairs.clone().map(|(reference, said)| count(reference, said)).collect();
+        Self::new(rows, value, pairs.map(|(reference, _)| reference))
     }
 
     /// The score as a report states it, under the names that the recipe gives `metric` and `data`.
-    pub fn record(&self, metric: &str, data: &str, bootstrap: &Bootstrap) -> report::Score {
+    pub fn record(&self, metric: &str, unit: Unit, data: &str, bootstrap: &Bootstrap) -> report::Score {
         let Interval { low, high } = bootstrap.interval(self);
         report::Score {
             metric: metric.to_owned(),
+            unit,
             data: data.to_owned(),
             value: self.rate(),
             low,
             high,
-            rows: self.utterances.len(),
-            words: (metric == Wer::NAME).then(|| self.total().reference),
+            rows: self.rows.len(),
+            words: (metric == Wer::NAME).then(|| self.totals().last().map_or(0, |&words| words as usize)),
         }
     }
 
-    /// Whether `other` was scored on the same data, as far as the references' lengths tell.
-    fn same_references(&self, other: &Self) -> bool {
-        self.utterances.iter().map(|edits| edits.reference).eq(other.utterances.iter().map(|edits| edits.reference))
+    /// The sums of all counts.
+    pub fn totals(&self) -> Counts {
+        sums(self.rows.iter())
     }
 
-    /// All edits together.
-    pub fn total(&self) -> Edits {
-        let mut total = Edits::default();
-        self.utterances.iter().for_each(|&edits| total += edits);
-        total
-    }
-
-    /// Errors over reference tokens of the whole data set.
+    /// The value of the whole data set.
     pub fn rate(&self) -> f64 {
-        self.total().rate()
+        (self.value)(&self.totals())
     }
+}
+
+/// The sums of the counts of `rows`.
+fn sums<'a>(mut rows: impl Iterator<Item = &'a Counts>) -> Counts {
+    let mut sums = rows.next().cloned().unwrap_or_default();
+    rows.for_each(|counts| sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count));
+    sums
 }
 
 #[cfg(test)]

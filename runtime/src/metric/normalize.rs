@@ -6,6 +6,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
 use crate::choice;
+use crate::shelf::Defaulted;
 
 /// How texts are changed before edits are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,11 @@ pub enum Normalization {
 choice! { Normalization { None = "none", Basic = "basic" } }
 
 impl Normalization {
+    /// How a score of texts that were made alike in this way is told apart; nothing for the usual way.
+    pub fn variant(self) -> Option<String> {
+        (self != Self::Basic).then(|| format!("normalize: {}", self.text()))
+    }
+
     /// The text as it is compared.
     pub fn apply(self, text: &str) -> Cow<'_, str> {
         match self {

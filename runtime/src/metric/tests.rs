@@ -13,8 +13,9 @@ fn fixture() -> Json {
 
 /// One utterance for each `(errors, words)`.
 fn scores(utterances: impl IntoIterator<Item = (usize, usize)>) -> Scores {
-    let edits = |(substitutions, reference)| Edits { substitutions, reference, ..Edits::default() };
-    Scores { utterances: utterances.into_iter().map(edits).collect() }
+    let rows: Vec<Counts> = utterances.into_iter().map(|(errors, words)| vec![errors as f64, words as f64]).collect();
+    let references = rows.iter().map(|counts| counts[1].to_string()).collect::<Vec<_>>();
+    Scores::new(rows, share, references.iter().map(String::as_str)).unwrap()
 }
 
 /// Every `step`-th of `count` words is wrong, utterances of one word.
@@ -28,13 +29,13 @@ fn rates_are_those_of_jiwer() {
     let text = |pair: &Json, side: &str| pair[side].as_str().unwrap().to_owned();
     let pairs: Vec<(String, String)> =
         fixture["pairs"].as_array().unwrap().iter().map(|p| (text(p, "reference"), text(p, "hypothesis"))).collect();
-    for (name, count) in [("wer", wer::edits as Count), ("cer", cer::edits)] {
+    for (name, count) in [("wer", wer::edits as fn(&str, &str) -> Edits), ("cer", cer::edits)] {
         for ((reference, hypothesis), pair) in pairs.iter().zip(fixture["pairs"].as_array().unwrap()) {
-            let rate = count(reference, hypothesis).rate();
+            let rate = share(&count(reference, hypothesis).counts());
             assert!((rate - pair[name].as_f64().unwrap()).abs() < 1e-12, "{name}: {reference} | {hypothesis}: {rate}");
         }
         let pairs = pairs.iter().map(|(reference, hypothesis)| (reference.as_str(), hypothesis.as_str()));
-        let all = Scores::new(count, Normalization::None, pairs).unwrap();
+        let all = Scores::of_texts(|reference, said| count(reference, said).counts(), share, pairs).unwrap();
         assert!((all.rate() - fixture[name].as_f64().unwrap()).abs() < 1e-12, "{name}: {}", all.rate());
     }
 }
@@ -63,9 +64,12 @@ fn edits_are_counted_by_kind() {
 
 #[test]
 fn references_without_words_have_no_rate() {
-    let fault = Scores::new(wer::edits, Normalization::Basic, [("...", "yes"), ("", "no")]).unwrap_err();
+    let data = DataRef(serde_json::from_value(serde_json::json!({"step": 0, "field": null})).unwrap());
+    let metric = Wer { model: ModelRef(data.0.clone()), data, normalize: Normalization::Basic };
+    let Sees::Text(count) = metric.sees() else { panic!("it reads texts") };
+    let fault = Scores::of_texts(&count, share, [("...", "yes"), ("", "no")]).unwrap_err();
     assert!(fault.message.contains("not one word"), "{fault}");
-    let some = Scores::new(wer::edits, Normalization::Basic, [("...", "yes"), ("No.", "no")]).unwrap();
+    let some = Scores::of_texts(&count, share, [("...", "yes"), ("No.", "no")]).unwrap();
     assert_eq!(some.rate(), 1.0);
 }
 

@@ -17,7 +17,7 @@ pub mod t5;
 pub mod whisper;
 
 use crate::batch::{Batch, Example, Inputs, Tokens};
-use crate::generate::Search;
+use crate::generate::{Asked, Ended, Search};
 use crate::linear::Linear;
 use crate::{Checkpoint, Fault, Result};
 
@@ -285,6 +285,22 @@ pub trait Processor: Send + Sync {
 
     /// The text that `model` makes of each of `rows`, found by `search`, or as the checkpoint's own settings say.
     fn decode(&self, model: &dyn Model, rows: &[Row], search: Option<&Search>) -> Result<Vec<Decoded>>;
+
+    /// What `model` says after the text `prompt`, where the family continues texts; `told` sees each part of it as soon as no later
+    /// token can change it.
+    ///
+    /// # Errors
+    /// A family that does not, a prompt that does not fit, and those of `told`.
+    fn continue_text(
+        &self,
+        model: &dyn Model,
+        prompt: &str,
+        asked: &Asked,
+        told: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<(Decoded, Ended)> {
+        let _ = (model, prompt, asked, told);
+        Err(Fault::input("this model does not continue texts").help("use an MPT checkpoint"))
+    }
 }
 
 /// What a model said for one row.

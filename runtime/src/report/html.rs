@@ -123,7 +123,7 @@ fn timing(timing: Timing, unit: &str) -> String {
 fn interval(score: &Score, most: f64) -> Markup {
     let scale = |value: f64| (100.0 * value / most).clamp(0.0, 100.0);
     html! {
-        (percent(score.value)) " (" (percent(score.low)) " … " (percent(score.high)) ")"
+        (score.text())
         span.interval title="95 % bootstrap interval" {
             span style=(format!("left:{:.1}%;width:{:.1}%", scale(score.low), scale(score.high) - scale(score.low))) {}
         }

@@ -135,7 +135,10 @@ pub struct Score {
     pub metric: String,
     /// The data as the recipe names it: `speech.test`.
     pub data: String,
-    /// Value; a rate is 0 to 1.
+    /// What the value is.
+    #[serde(default)]
+    pub unit: Unit,
+    /// Value; a share is 0 to 1.
     pub value: f64,
     /// 95 % bootstrap interval.
     pub low: f64,
@@ -145,6 +148,28 @@ pub struct Score {
     pub rows: usize,
     /// Reference words, for a word error rate.
     pub words: Option<usize>,
+}
+
+/// What the value of a metric is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// A share, said in percent.
+    #[default]
+    Share,
+    /// A number of its own kind.
+    Number,
+}
+
+impl Score {
+    /// The value with its interval, as a table says it.
+    pub fn text(&self) -> String {
+        let one = |value: f64| match self.unit {
+            Unit::Share => text::percent(value),
+            Unit::Number => format!("{value:.2}"),
+        };
+        format!("{} ({} … {})", one(self.value), one(self.low), one(self.high))
+    }
 }
 
 /// A median with its extremes.

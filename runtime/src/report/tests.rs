@@ -31,6 +31,7 @@ fn model(name: &str, sparsity: f64, wer: f64, milliseconds: f64) -> ModelRecord 
         bytes_on_disk: 2 << 20,
         peak_resident_bytes: None,
         scores: vec![Score {
+            unit: Unit::Share,
             metric: "wer".into(),
             data: "speech.test".into(),
             value: wer,

@@ -6,11 +6,13 @@ mod listen;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use blake3::Hash;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sparsec_compiler::{Call, Plan, Requirement, Step, StepId, Task};
 use sparsec_kernels::Tuning;
 
@@ -19,9 +21,9 @@ use crate::dataset::{Dataset, Rows};
 use crate::engine::{self, Engine};
 use crate::export::{self, Provenance};
 use crate::facts::{self, Files};
-use crate::metric::{Bootstrap, Judgement, METRICS, Measurement, Metric, Normalization, Scores};
+use crate::metric::{self, Bootstrap, Counts, Judgement, Measurement, Metric, Scores, Sees};
 use crate::report::{Bar, ExportRecord, Score, StageRecord, Verdict};
-use crate::shelf::{DataRef, Defaulted, ModelRef};
+use crate::shelf::{DataRef, ModelRef};
 use crate::stage::{self, Inputs, Output, StageRow, Work};
 use crate::{Checkpoint, Fault, Result, disk, folder};
 
@@ -266,50 +268,70 @@ impl<'a> Run<'a> {
         if written.is_empty() { requirement.to_string() } else { written }
     }
 
-    /// The rows that `metric` scores a model on, and the file of what it says to them.
+    /// The rows that `metric` scores a model on, and the file of what it says to them or how likely it finds them.
     pub(super) fn scored_on(&self, metric: &dyn Metric) -> Result<(Rows, PathBuf)> {
         let (ModelRef(model), DataRef(data)) = (metric.model(), metric.data());
         let rows = self.data(data.step, data.field.as_deref())?;
         let part = keys::part(&self.keys[data.step.index()], data.field.as_deref().unwrap_or_default());
+        let part = match metric.sees() {
+            Sees::Text(_) => part,
+            Sees::Likelihood => keys::part(&part, "likelihood"),
+        };
         let key = keys::hash([&self.keys[model.step.index()], &part].into_iter().chain(&self.pinned));
         Ok((rows, self.state.score(&key)))
     }
 
     /// Scores a model on rows, and whether what it says was known before.
     fn score(&mut self, call: &Call, bootstrap: &Bootstrap, events: &mut dyn Events) -> Result<(Scores, bool)> {
-        let metric = METRICS.make(call)?;
+        let (metric, unit) = metric::make(call)?;
         let (ModelRef(model), DataRef(data)) = (metric.model(), metric.data());
         let (rows, path) = self.scored_on(&*metric)?;
         if self.options.fresh && self.said.insert(path.clone()) && path.exists() {
             std::fs::remove_file(&path).map_err(|error| Fault::writing(&path, &error))?;
         }
-        let mut texts = scores::read(&path, rows.len());
-        let kept = texts.len() == rows.len();
-        if !kept {
-            let checkpoint = self.model(model.step)?;
-            let engine = self.engine(&checkpoint, events)?;
-            scores::transcripts(&checkpoint, &*engine.model, &rows, &mut texts, &mut |texts| {
-                disk::write_json(&path, &texts)?;
-                self.tell(events, texts.len(), rows.len(), "rows")
-            })?;
-        }
-        let pairs = texts.iter().enumerate().map(|(index, text)| (rows.text(index), text.as_str()));
-        let scores = Scores::new(metric.count(), metric.normalization(), pairs)?;
+        let (counts, kept): (Vec<Counts>, bool) = match metric.sees() {
+            Sees::Text(count) => {
+                let (texts, kept) = self.looked_at(model.step, &rows, &path, scores::transcripts, events)?;
+                (texts.iter().enumerate().map(|(index, said)| count(rows.text(index), said)).collect(), kept)
+            }
+            Sees::Likelihood => self.looked_at(model.step, &rows, &path, scores::likelihoods, events)?,
+        };
+        let references = (0..rows.len()).map(|index| rows.text(index));
+        let scores = Scores::new(counts, metric.value(), references)?;
         let name = self.plan.step(data.step).map_or_else(String::new, |step| match &data.field {
             Some(field) => format!("{}.{field}", step.name),
             None => step.name.clone(),
         });
-        // Texts that were made alike in another way are another score, and are told apart by name.
-        let metric = match metric.normalization() {
-            Normalization::Basic => call.word.clone(),
-            other => format!("{}(normalize: {})", call.word, other.text()),
-        };
-        let same = |(step, known): &(StepId, Score)| *step == model.step && (&known.metric, &known.data) == (&metric, &name);
+        let word = metric.variant().map_or(call.word.clone(), |variant| format!("{}({variant})", call.word));
+        let same = |(step, known): &(StepId, Score)| *step == model.step && (&known.metric, &known.data) == (&word, &name);
         if !self.scores.iter().any(same) {
-            self.scores.push((model.step, Score { metric, ..scores.record(&call.word, &name, bootstrap) }));
+            let score = Score { metric: word, ..scores.record(&call.word, unit, &name, bootstrap) };
+            self.scores.push((model.step, score));
         }
         self.scored = Some(rows);
         Ok((scores, kept))
+    }
+
+    /// What the model of step `model` makes of every one of `rows`, and whether all of it was kept at `path` before.
+    fn looked_at<T: Serialize + DeserializeOwned>(
+        &self,
+        model: StepId,
+        rows: &Rows,
+        path: &Path,
+        look: scores::Look<T>,
+        events: &mut dyn Events,
+    ) -> Result<(Vec<T>, bool)> {
+        let mut found = scores::read(path, rows.len());
+        if found.len() == rows.len() {
+            return Ok((found, true));
+        }
+        let checkpoint = self.model(model)?;
+        let engine = self.engine(&checkpoint, events)?;
+        look(&checkpoint, &*engine.model, rows, &mut found, &mut |found| {
+            disk::write_json(path, &found)?;
+            self.tell(events, found.len(), rows.len(), "rows")
+        })?;
+        Ok((found, false))
     }
 
     /// The model of `checkpoint` as it is scored and timed: pruned layers compiled, with the kernels that the tuning chooses.

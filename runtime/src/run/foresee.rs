@@ -12,7 +12,7 @@ use sparsec_kernels::Tuning;
 use super::execute::{Receipt, Run, written};
 use super::{Failure, Options, Silent, State, finished, keys, read_json, scores};
 use crate::dataset::Dataset;
-use crate::metric::METRICS;
+use crate::metric;
 use crate::stage::{Inputs, Outline, Output, STAGES, Size, StageRow};
 use crate::{Result, disk};
 
@@ -90,9 +90,9 @@ impl Sight<'_> {
     fn requirement(&self, requirement: &Requirement) -> Result<(bool, String)> {
         let (mut done, mut all) = (0, 0);
         for call in requirement.left.metrics().into_iter().chain(requirement.right.metrics()) {
-            let metric = METRICS.make(call)?;
+            let (metric, _) = metric::make(call)?;
             let (rows, path) = self.run.scored_on(&*metric)?;
-            done += scores::read(&path, rows.len()).len();
+            done += scores::read::<serde_json::Value>(&path, rows.len()).len();
             all += rows.len();
         }
         let why = if done == all { "everything is scored".to_owned() } else { format!("{done} of {all} rows are scored") };

@@ -5,6 +5,7 @@ mod support;
 
 mod inputs;
 mod kernels;
+mod mpt;
 mod scores;
 mod translation;
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::config::Config;
 use crate::batch::{Example, IGNORE, Input};
-use crate::generate::{Rules, Search, generate};
+use crate::generate::{Asked, Ended, Growing, Rules, Search, generate_telling};
 use crate::model::{Decoded, Model, Processor, Row};
 use crate::tokenizer::Tokenizer;
 use crate::{Checkpoint, Fault, Result};
@@ -27,6 +27,8 @@ pub(super) struct MptProcessor {
     /// Tokens of the longest text, its prompt included.
     longest: usize,
     max_new: usize,
+    /// Strings that end a continuation.
+    stop: Vec<String>,
 }
 
 impl MptProcessor {
@@ -44,7 +46,10 @@ impl MptProcessor {
             return Err(Fault::input(format!("token {token} ends a text, and is no token of the model and its tokenizer"))
                 .help("tokenizer.json, generation_config.json and config.json must come from one checkpoint"));
         }
+        let stop = settings.get("stop_strings").cloned().unwrap_or_default();
+        let stop = stop.as_str().map(|stop| vec![stop.into()]).or_else(|| serde_json::from_value(stop).ok()).unwrap_or_default();
         Ok(Self {
+            stop,
             pad: number("pad_token_id").and_then(|pad| u32::try_from(pad).ok()).unwrap_or(end[0]),
             end,
             tokenizer,
@@ -55,7 +60,12 @@ impl MptProcessor {
 
     /// The tokens that come before the answer to `row`; of nothing, the token that stands between texts.
     fn prompt(&self, row: &Row) -> Result<Vec<u32>> {
-        let tokens = self.tokenizer.encode(row.source.as_deref().unwrap_or_default())?;
+        self.read(row.source.as_deref().unwrap_or_default())
+    }
+
+    /// The tokens of a prompt.
+    fn read(&self, prompt: &str) -> Result<Vec<u32>> {
+        let tokens = self.tokenizer.encode(prompt)?;
         if tokens.len() >= self.longest {
             return Err(Fault::input(format!(
                 "a prompt of {} tokens leaves no room in a model that reads {}",
@@ -67,8 +77,42 @@ impl MptProcessor {
         Ok(if tokens.is_empty() { vec![self.end[0]] } else { tokens })
     }
 
-    fn rules(&self, max_new: usize) -> Rules {
-        Rules { end: self.end.clone(), max_new, ..Rules::default() }
+    /// How many tokens may follow `prompt`.
+    fn room(&self, prompt: &[u32], asked: &Asked) -> usize {
+        asked.max_new.unwrap_or(self.max_new).min(self.longest - prompt.len())
+    }
+
+    /// What follows each of `prompts`, at most `room` tokens; `told` sees parts of the text of each as they become certain.
+    fn say(
+        &self,
+        model: &dyn Model,
+        prompts: &[Vec<u32>],
+        room: usize,
+        asked: &Asked,
+        told: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<Vec<(Decoded, Ended)>> {
+        let decode = |tokens: &[u32]| self.tokenizer.decode(tokens);
+        let stop: Vec<String> = asked.stop.iter().chain(&self.stop).cloned().collect();
+        let mut texts: Vec<Growing> = prompts.iter().map(|_| Growing::new(&decode, &stop)).collect();
+        let rules = Rules { end: self.end.clone(), max_new: room, ..Rules::default() };
+        let said = generate_telling(model, None, prompts, &rules, &asked.search, &mut |sequence, token| {
+            let goes_on = texts[sequence].push(token)?;
+            told(texts[sequence].fresh())?;
+            Ok(goes_on)
+        })?;
+        let finished = texts.iter_mut().zip(said).map(|(text, tokens)| {
+            // A search that does not go token by token tells nothing on the way.
+            let untold = &tokens[text.tokens().len()..];
+            untold.iter().try_fold(true, |goes_on, &token| if goes_on { text.push(token) } else { Ok(false) })?;
+            told(text.rest())?;
+            let ended = match (text.is_stopped(), tokens.len() == room) {
+                (true, _) => Ended::Stop,
+                (false, true) => Ended::Length,
+                (false, false) => Ended::End,
+            };
+            Ok((Decoded { text: text.text().to_owned(), tokens }, ended))
+        });
+        finished.collect()
     }
 }
 
@@ -99,23 +143,34 @@ impl Processor for MptProcessor {
 
     /// Rows go together where as many tokens may follow, so that what is said to a row does not depend on its neighbours.
     fn decode(&self, model: &dyn Model, rows: &[Row], search: Option<&Search>) -> Result<Vec<Decoded>> {
-        let search = search.cloned().unwrap_or_default();
+        let asked = Asked { search: search.cloned().unwrap_or_default(), ..Asked::default() };
         let prompts = rows.iter().map(|row| self.prompt(row)).collect::<Result<Vec<_>>>()?;
         let mut by_room: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (index, prompt) in prompts.iter().enumerate() {
-            by_room.entry(self.max_new.min(self.longest - prompt.len())).or_default().push(index);
+            by_room.entry(self.room(prompt, &asked)).or_default().push(index);
         }
         let mut decoded = vec![Decoded { text: String::new(), tokens: Vec::new() }; rows.len()];
         for (room, indices) in by_room {
             for group in indices.chunks(BATCH) {
                 let prompts: Vec<_> = group.iter().map(|&index| prompts[index].clone()).collect();
-                let said = generate(model, None, &prompts, &self.rules(room), &search)?;
-                for (&index, tokens) in group.iter().zip(said) {
-                    decoded[index] = Decoded { text: self.tokenizer.decode(&tokens)?, tokens };
-                }
+                let said = self.say(model, &prompts, room, &asked, &mut |_| Ok(()))?;
+                group.iter().zip(said).for_each(|(&index, (said, _))| decoded[index] = said);
             }
         }
         Ok(decoded)
+    }
+
+    fn continue_text(
+        &self,
+        model: &dyn Model,
+        prompt: &str,
+        asked: &Asked,
+        told: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<(Decoded, Ended)> {
+        let prompt = self.read(prompt)?;
+        let room = self.room(&prompt, asked);
+        let said = self.say(model, &[prompt], room, asked, told)?;
+        said.into_iter().next().ok_or_else(|| Fault::internal("a prompt without a continuation"))
     }
 }
 

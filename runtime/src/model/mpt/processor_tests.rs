@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::processor::MptProcessor;
 use super::tests::Case;
 use crate::batch::IGNORE;
-use crate::model::{Processor, Row};
+use crate::generate::{Asked, Ended, Sampling, Search};
+use crate::model::{Decoded, Processor, Row};
 use crate::{Checkpoint, Fault};
 
 fn row(source: &str, text: &str) -> Row {
@@ -48,6 +49,64 @@ fn what_is_said_to_a_row_does_not_depend_on_its_neighbours() {
         assert_eq!(alone[0].tokens, together.tokens, "{row:?}");
     }
     assert!(together[1].tokens.len() <= 3);
+}
+
+/// What follows "the", in parts, as `asked`.
+fn continued(asked: &Asked) -> (Vec<String>, Decoded, Ended) {
+    let case = Case::read("plain");
+    let mut parts = Vec::new();
+    let (said, ended) = MptProcessor::of(&case.checkpoint)
+        .unwrap()
+        .continue_text(&*case.model, "the", asked, &mut |part| {
+            parts.push(part.to_owned());
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(parts.concat(), said.text);
+    (parts, said, ended)
+}
+
+#[test]
+fn a_text_is_shown_while_it_grows_and_ends_where_it_was_asked_to() {
+    let (parts, whole, ended) = continued(&Asked { max_new: Some(20), ..Asked::default() });
+    assert_eq!((whole.tokens.len(), ended), (20, Ended::Length));
+    assert!(parts.iter().filter(|part| !part.is_empty()).count() > 3, "{parts:?}");
+    // Somewhere in the middle of what is said without it.
+    let middle = whole.text.char_indices().nth(whole.text.chars().count() / 2).unwrap().0;
+    let stop: String = whole.text[middle..].chars().take(2).collect();
+    let (_, cut, ended) = continued(&Asked { max_new: Some(20), stop: vec!["never".into(), stop.clone()], ..Asked::default() });
+    assert_eq!((cut.text.as_str(), ended), (&whole.text[..whole.text.find(&stop).unwrap()], Ended::Stop));
+    assert!(cut.tokens.len() < 20);
+}
+
+#[test]
+fn what_is_drawn_depends_on_the_seed_alone() {
+    let sample = |seed| Asked {
+        search: Search::Sample(Sampling { temperature: 1.5, top_k: Some(50), top_p: 0.95, seed }),
+        max_new: Some(20),
+        ..Asked::default()
+    };
+    let (_, one, _) = continued(&sample(1));
+    assert_eq!(one.tokens, continued(&sample(1)).1.tokens);
+    assert_ne!(one.tokens, continued(&sample(2)).1.tokens);
+    let sure = Sampling { temperature: 1e-6, top_k: None, top_p: 1.0, seed: 3 };
+    let sure = Asked { search: Search::Sample(sure), max_new: Some(20), ..Asked::default() };
+    let greedy = continued(&Asked { max_new: Some(20), ..Asked::default() }).1;
+    assert_eq!(continued(&sure).1.tokens, greedy.tokens, "without heat the likeliest is drawn");
+}
+
+#[test]
+fn strings_that_the_settings_name_end_every_continuation() {
+    let mut case = Case::read("plain");
+    let said = |case: &Case| MptProcessor::of(&case.checkpoint).unwrap().decode(&*case.model, &[row("the", "")], None).unwrap();
+    let whole = said(&case)[0].text.clone();
+    let stop: String = whole.chars().skip(3).take(1).collect();
+    put(
+        &mut case.checkpoint,
+        "generation_config.json",
+        &serde_json::json!({"eos_token_id": 0, "stop_strings": [stop]}).to_string(),
+    );
+    assert_eq!(said(&case)[0].text, whole[..whole.find(&stop).unwrap()]);
 }
 
 #[test]

@@ -6,10 +6,9 @@ use sparsec_compiler::{Measured, Step, StepId};
 
 use super::Run;
 use crate::dataset::Dataset;
-use crate::metric::METRICS;
 use crate::run::Events;
 use crate::stage::{Data, Output};
-use crate::{Result, disk, model};
+use crate::{Result, disk, metric, model};
 
 /// The sample rate of most models that hear.
 const SAMPLE_RATE: u32 = 16_000;
@@ -20,10 +19,10 @@ impl Run<'_> {
     pub(super) fn listen(&self, id: StepId, data: &Data, events: &mut dyn Events) -> Result<()> {
         let requirements = self.plan.steps.iter().filter_map(Step::requirement);
         let measured = requirements.flat_map(|requirement| [&requirement.left, &requirement.right]).flat_map(Measured::metrics);
-        let metrics = measured.map(|call| METRICS.make(call)).collect::<Result<Vec<_>>>()?;
+        let metrics = measured.map(metric::make).collect::<Result<Vec<_>>>()?;
         let parts: BTreeSet<Option<&str>> = metrics
             .iter()
-            .map(|metric| &metric.data().0)
+            .map(|(metric, _)| &metric.data().0)
             .filter(|data| data.step == id)
             .map(|data| data.field.as_deref())
             .collect();
