@@ -115,6 +115,18 @@ impl<'a> OutputRows<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.y.add(token * self.stride + rows.start), rows.end - rows.start) }
     }
 
+    /// Asks for the memory of the results of `rows` for `tokens`, so that it is near when they are written.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn ask_for(&mut self, rows: Range<usize>, tokens: Range<usize>) {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        for token in tokens {
+            for line in self.token_mut(token, rows.clone()).chunks(LINE) {
+                // SAFETY: a prefetch is a hint; the address is that of a result.
+                unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.as_ptr().cast()) };
+            }
+        }
+    }
+
     /// Does what follows the product to the results of `rows` for `tokens`, which are written. Each is finished once.
     pub(crate) fn finish(&mut self, rows: Range<usize>, tokens: Range<usize>) {
         if self.epilogue.is_nothing() {
@@ -154,6 +166,10 @@ impl<'r, R: Iterator<Item = (usize, &'r mut [f32])>> Kernel for Finish<'_, '_, R
         }
     }
 }
+
+/// Results of a cache line.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 16;
 
 /// Where a kernel writes the results of a tile: those of a token lie in a row, `stride` from those of the one before.
 #[derive(Clone, Copy)]

@@ -196,7 +196,7 @@ pub struct KernelRecord {
     pub sparsity: f64,
     /// Tokens of the products timed: 1 for decoding, the window's positions for the encoder.
     pub tokens: usize,
-    /// The kernel chosen: `dense`, `bitmask`, `sell`, `rowblock`.
+    /// The kernel chosen: `dense`, `bitmask`, `sell`, `rowset`, `rowblock`.
     pub kernel: String,
     /// Why, in words.
     pub reason: String,

@@ -21,6 +21,8 @@ pub mod dense;
 pub mod gemm;
 #[cfg(target_arch = "x86_64")]
 pub mod rowblock;
+#[cfg(target_arch = "x86_64")]
+pub mod rowset;
 pub mod sell;
 
 use crate::element::{Element, Stored};
@@ -37,6 +39,8 @@ pub const FORMATS: &[&dyn Format] = &[
     &sell::Sell,
     #[cfg(target_arch = "x86_64")]
     &rowblock::RowBlock,
+    #[cfg(target_arch = "x86_64")]
+    &rowset::RowSet,
 ];
 
 /// The format called `word`.

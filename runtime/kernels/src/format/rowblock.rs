@@ -21,9 +21,12 @@ use crate::panel;
 use crate::testing::{first_difference, random_values};
 use crate::{KernelError, Mask, SparseMatrix};
 
-/// Tokens packed at a time, so that the panel of one function and the results of all fit the caches: 1,500 tokens in one go take
-/// longer than in parts, although the code is then read again for every part.
-const TOKENS_AT_ONCE: usize = 384;
+/// Bytes of activations that are packed at a time, so that they stay in the second-level cache: 1,500 tokens in one go take longer than
+/// in parts, although the code is then read again for every part.
+const NEAR_BYTES: usize = 512 << 10;
+
+/// Tokens packed at a time at least: for fewer, reading the code takes longer than running it.
+const FEWEST_TOKENS: usize = 64;
 
 /// Tiles over which the prefetch of the next function is spread.
 const PREFETCH_TILES: usize = 4;
@@ -119,13 +122,14 @@ impl Compressed for Compiled {
     }
 
     fn weight_bytes_read(&self, tokens: usize) -> usize {
-        (self.values.bytes() + self.code.bytes()) * tokens.div_ceil(TOKENS_AT_ONCE)
+        (self.values.bytes() + self.code.bytes()) * tokens.div_ceil(self.tokens_at_once())
     }
 
     fn product(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
-        for start in (0..operands.tokens()).step_by(TOKENS_AT_ONCE) {
-            let tokens = start..(start + TOKENS_AT_ONCE).min(operands.tokens());
+        let at_once = self.tokens_at_once();
+        for start in (0..operands.tokens()).step_by(at_once) {
+            let tokens = start..(start + at_once).min(operands.tokens());
             let lanes = self.tier.lanes();
             let x = &operands.x()[tokens.start * operands.cols()..tokens.end * operands.cols()];
             let mut panels = Scratch::take(tokens.len().div_ceil(lanes) * operands.cols() * lanes);
@@ -176,6 +180,11 @@ impl Compiled {
         };
         stored.check()?;
         Ok(stored)
+    }
+
+    fn tokens_at_once(&self) -> usize {
+        let near = NEAR_BYTES / (self.mask.cols() * size_of::<f32>()).max(1);
+        (near / self.tier.lanes() * self.tier.lanes()).max(FEWEST_TOKENS)
     }
 
     /// Results of some heights for all `tokens`.

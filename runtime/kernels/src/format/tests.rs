@@ -169,8 +169,8 @@ fn every_element_has_formats_on_every_tier() {
                 let must = match format.word() {
                     "dense" | "bitmask" => true,
                     "gemm" => element == Element::Fp32,
-                    "sell" if element.is_integer() => tier == Tier::Avx512 && tier.for_integers() == tier,
-                    "sell" => tier == Tier::Avx512,
+                    "sell" | "rowset" if element.is_integer() => tier == Tier::Avx512 && tier.for_integers() == tier,
+                    "sell" | "rowset" => tier == Tier::Avx512,
                     "rowblock" => !element.is_integer() && tier > Tier::Portable,
                     word => panic!("this test does not know {word}"),
                 };

@@ -2,6 +2,8 @@
 //!
 //! Both ways are transpositions; with AVX-512 they are done 16 by 16 in registers.
 
+pub(crate) mod wide;
+
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -31,7 +33,7 @@ pub(crate) fn pack(tier: Tier, x: &[f32], tokens: usize, cols: usize, panels: &m
 fn pack_tile(tier: Tier, x: &[f32], cols: usize, panel: &mut [f32]) {
     if tier == Tier::Avx512 && tier.is_available() {
         // SAFETY: the features were just checked; the lengths are `pack`'s.
-        return unsafe { avx512::pack_tile(x, cols, panel) };
+        return unsafe { avx512::pack_tile(x, cols, tier.lanes(), panel) };
     }
     for (col, lanes) in panel.chunks_exact_mut(tier.lanes()).enumerate() {
         for (token, value) in lanes.iter_mut().enumerate() {
@@ -44,7 +46,7 @@ fn pack_tile(tier: Tier, x: &[f32], cols: usize, panel: &mut [f32]) {
 pub(crate) fn unpack(tier: Tier, sums: &[f32], rows: Range<usize>, tokens: Range<usize>, output: &mut OutputRows) {
     if tier == Tier::Avx512 && tier.is_available() {
         // SAFETY: the features were just checked.
-        unsafe { avx512::unpack(sums, rows.clone(), tokens.clone(), output) };
+        unsafe { avx512::unpack(sums, rows.clone(), tokens.clone(), output, |_, sums| sums) };
     } else {
         for (lane, token) in tokens.clone().enumerate() {
             let results = output.token_mut(token, rows.clone());
@@ -60,44 +62,74 @@ mod avx512 {
     use std::arch::x86_64::*;
     use std::ops::Range;
 
+    use crate::buffer::Number;
     use crate::operands::OutputRows;
 
-    const LANES: usize = 16;
+    /// Tokens, and rows, of a transposition.
+    pub(super) const LANES: usize = 16;
 
+    /// Packs up to [`LANES`] tokens to the head of each of the `pitch` lanes that a panel has for a column.
+    ///
     /// # Safety
     /// AVX-512 F.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn pack_tile(x: &[f32], cols: usize, panel: &mut [f32]) {
-        let tokens = x.len() / cols;
-        assert!(tokens <= LANES && panel.len() == cols * LANES);
+    pub(super) unsafe fn pack_tile(x: &[f32], cols: usize, pitch: usize, panel: &mut [f32]) {
+        let tokens = x.len().checked_div(cols).unwrap_or_default();
+        assert!(tokens <= LANES && pitch >= LANES && panel.len() + pitch >= cols * pitch + LANES);
         for start in (0..cols).step_by(LANES) {
             let count = (cols - start).min(LANES);
             let mut block = [_mm512_setzero_ps(); LANES];
-            for (token, row) in block.iter_mut().enumerate().take(tokens) {
-                // SAFETY: `token * cols + start + count <= x.len()`; masked-out lanes are not read.
-                *row = unsafe { _mm512_maskz_loadu_ps(first(count), x.as_ptr().add(token * cols + start)) };
+            for (token, row) in block.iter_mut().enumerate() {
+                if token < tokens {
+                    // SAFETY: `token * cols + start + count <= x.len()`; masked-out lanes are not read.
+                    *row = unsafe { _mm512_maskz_loadu_ps(first(count), x.as_ptr().add(token * cols + start)) };
+                }
             }
-            for (col, lanes) in transpose(block).into_iter().enumerate().take(count) {
-                // SAFETY: `start + col < cols`, and the panel has `LANES` values for every column.
-                unsafe { _mm512_storeu_ps(panel.as_mut_ptr().add((start + col) * LANES), lanes) };
+            for (col, lanes) in transpose(block).into_iter().enumerate() {
+                if col < count {
+                    // SAFETY: `start + col < cols`, and the assertion: the panel has `LANES` values from there on.
+                    unsafe { _mm512_storeu_ps(panel.as_mut_ptr().add((start + col) * pitch), lanes) };
+                }
             }
         }
     }
 
+    /// Writes what `result(token, sums of its rows)` makes of the sums, `[rows, LANES]` of 32 bits.
+    ///
     /// # Safety
     /// AVX-512 F.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn unpack(sums: &[f32], rows: Range<usize>, tokens: Range<usize>, output: &mut OutputRows) {
+    pub(super) unsafe fn unpack<T: Number>(
+        sums: &[T],
+        rows: Range<usize>,
+        tokens: Range<usize>,
+        output: &mut OutputRows,
+        result: impl Fn(usize, __m512) -> __m512,
+    ) {
+        const { assert!(size_of::<T>() == size_of::<f32>()) };
         assert!(rows.len() <= LANES && sums.len() >= rows.len() * LANES && tokens.len() <= LANES);
         let mut block = [_mm512_setzero_ps(); LANES];
-        for (row, lanes) in block.iter_mut().enumerate().take(rows.len()) {
-            // SAFETY: the assertion: `sums` has `LANES` values for every row.
-            *lanes = unsafe { _mm512_loadu_ps(sums.as_ptr().add(row * LANES)) };
+        // Loops of a known length keep a block in registers.
+        for (row, lanes) in block.iter_mut().enumerate() {
+            if row < rows.len() {
+                // SAFETY: the assertion: `sums` has `LANES` values for every row.
+                *lanes = unsafe { _mm512_loadu_ps(sums.as_ptr().add(row * LANES).cast()) };
+            }
         }
-        for (token, results) in tokens.zip(transpose(block)) {
-            let place = output.token_mut(token, rows.clone());
-            // SAFETY: `place` has as many values as lanes are written.
-            unsafe { _mm512_mask_storeu_ps(place.as_mut_ptr(), first(place.len()), results) };
+        for (lane, sums) in transpose(block).into_iter().enumerate() {
+            if lane < tokens.len() {
+                let token = tokens.start + lane;
+                let place = output.token_mut(token, rows.clone());
+                let results = result(token, sums);
+                // SAFETY: `place` has as many values as lanes are written.
+                unsafe {
+                    if place.len() == LANES {
+                        _mm512_storeu_ps(place.as_mut_ptr(), results);
+                    } else {
+                        _mm512_mask_storeu_ps(place.as_mut_ptr(), first(place.len()), results);
+                    }
+                }
+            }
         }
     }
 
@@ -107,8 +139,9 @@ mod avx512 {
     }
 
     /// Lane `j` of row `i` becomes lane `i` of row `j`: pairs, then quads inside of 128 bits, then the quads themselves.
+    #[inline]
     #[target_feature(enable = "avx512f")]
-    fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] {
+    pub(super) fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] {
         let mut quads = rows;
         for (to, from) in quads.chunks_exact_mut(4).zip(rows.chunks_exact(4)) {
             let pairs = [

@@ -1,0 +1,154 @@
+//! INT8: an entry is four columns, interleaved in registers, so that the four products of a token lie in one 32-bit lane.
+
+use std::ops::Range;
+
+use super::{Multiply, Packed, Place, Strip};
+use crate::KernelError;
+use crate::cpu::Tier;
+use crate::element::int8::Tokens;
+use crate::element::{RowTerms, Rows};
+use crate::error::Result;
+use crate::format::repair_without_scale;
+use crate::operands::{Operands, OutputRows};
+use crate::panel::wide;
+
+impl Multiply for i8 {
+    type Activation = u8;
+    type Sum = i32;
+    type Rounded = Tokens;
+
+    const FOLD: usize = 4;
+
+    fn expect_instructions(tier: Tier) -> Result<()> {
+        if tier == Tier::Avx512 && tier.is_available() && tier.for_integers() == tier {
+            return Ok(());
+        }
+        Err(KernelError::Refused("it needs AVX-512 with VNNI and VBMI".into()))
+    }
+
+    fn round(tier: Tier, operands: &Operands) -> Tokens {
+        Tokens::round(tier, operands, &Rows::apart(operands.cols()))
+    }
+
+    fn pack(operands: &Operands, rounded: &Tokens, tokens: Range<usize>, panel: &mut [u8]) {
+        let rows = Rows::apart(operands.cols());
+        let integers = &rounded.integers[tokens.start * rows.stride..tokens.end * rows.stride];
+        // SAFETY: the instructions were there when the matrix was compressed.
+        unsafe { wide::pack_bytes(integers, &rows, panel) };
+    }
+
+    fn starts(terms: &RowTerms) -> &[i32] {
+        &terms.starts
+    }
+
+    unsafe fn multiply(strip: &Strip<Self>, sums: &mut [i32]) {
+        // SAFETY: the caller promises the instructions.
+        unsafe { x86::multiply(strip, sums) }
+    }
+
+    unsafe fn finish(stored: &Packed<Self>, rounded: &Tokens, sums: &[i32], place: Place, output: &mut OutputRows) {
+        // SAFETY: the caller promises the instructions.
+        unsafe { x86::finish(&stored.terms, &rounded.scales, sums, place, output) }
+    }
+
+    fn repair(stored: &Packed<Self>, operands: &mut Operands, rounded: &Tokens) {
+        repair_without_scale(stored, &stored.terms.bias, operands, &rounded.scales);
+    }
+}
+
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::super::{LANES, Place, ROWS, Strip, each_set, sums_at};
+    use crate::element::{RowTerms, int8};
+    use crate::operands::OutputRows;
+    use crate::panel::wide::{self, WIDE};
+
+    /// Vectors of sums of a row.
+    const VECTORS: usize = WIDE / LANES;
+
+    /// How many bytes ahead weights are asked for; columns are half as dense.
+    const AHEAD: usize = 1536;
+
+    /// # Safety
+    /// AVX-512 with VNNI.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub(super) unsafe fn multiply(strip: &Strip<i8>, sums: &mut [i32]) {
+        strip.check(sums);
+        let mut sum = [[_mm512_setzero_si512(); VECTORS]; ROWS];
+        for (row, sum) in sum.iter_mut().enumerate() {
+            for (vector, sum) in sum.iter_mut().enumerate() {
+                *sum = match strip.starts {
+                    Some(starts) => _mm512_set1_epi32(starts[row]),
+                    // SAFETY: `check`: there are sums for every row of the slab.
+                    None => unsafe { _mm512_loadu_si512(sums.as_ptr().add(sums_at(vector, strip.row + row)).cast()) },
+                };
+            }
+        }
+        let (mut column, mut value) = (strip.columns.as_ptr().cast::<[u16; 4]>(), strip.values.as_ptr().cast::<i32>());
+        macro_rules! entries {
+            ($set:literal) => {
+                for _ in 0..strip.counts[$set] {
+                    // SAFETY: the invariants of `Sets` and `Strip`: the counts are those of the columns and values, four of each
+                    // together, and each column has its activations. Prefetches are hints, whatever the address.
+                    unsafe {
+                        _mm_prefetch::<_MM_HINT_T0>(value.cast::<i8>().wrapping_add(AHEAD));
+                        _mm_prefetch::<_MM_HINT_T0>(column.cast::<i8>().wrapping_add(AHEAD / 2));
+                        let tokens = interleave(
+                            column
+                                .read_unaligned()
+                                .map(|col| _mm512_load_si512(strip.x.as_ptr().add(usize::from(col) * WIDE).cast())),
+                        );
+                        column = column.add(1);
+                        for (row, sum) in sum.iter_mut().enumerate() {
+                            if $set >> row & 1 == 1 {
+                                let weights = _mm512_set1_epi32(value.read_unaligned());
+                                value = value.add(1);
+                                for (sum, tokens) in sum.iter_mut().zip(tokens) {
+                                    *sum = _mm512_dpbusd_epi32(*sum, tokens, weights);
+                                }
+                            }
+                        }
+                    }
+                }
+            };
+        }
+        each_set!(entries!);
+        for (row, sum) in sum.into_iter().enumerate() {
+            for (vector, sum) in sum.into_iter().enumerate() {
+                // SAFETY: `check`.
+                unsafe { _mm512_storeu_si512(sums.as_mut_ptr().add(sums_at(vector, strip.row + row)).cast(), sum) };
+            }
+        }
+    }
+
+    /// Four columns of 64 tokens become four vectors of sixteen tokens of four columns. Bytes stay in their 128 bits, which
+    /// [`wide::pack_bytes`] knows.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn interleave(cols: [__m512i; 4]) -> [__m512i; 4] {
+        let [a, b, c, d] = cols;
+        let (low, high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
+        let (low_next, high_next) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
+        [
+            _mm512_unpacklo_epi16(low, low_next),
+            _mm512_unpackhi_epi16(low, low_next),
+            _mm512_unpacklo_epi16(high, high_next),
+            _mm512_unpackhi_epi16(high, high_next),
+        ]
+    }
+
+    /// # Safety
+    /// AVX-512 F.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn finish(terms: &RowTerms, token_scales: &[f32], sums: &[i32], place: Place, output: &mut OutputRows) {
+        let Place { rows, tokens } = place;
+        let lanes = rows.start..rows.start + LANES;
+        let (scales, bias) = (&terms.scales[lanes.clone()], &terms.bias[lanes]);
+        // SAFETY: sixteen terms each.
+        let (scales, bias) = unsafe { (_mm512_loadu_ps(scales.as_ptr()), _mm512_loadu_ps(bias.as_ptr())) };
+        let dequantize = |token: usize, sums| int8::dequantize_avx512(sums, scales, token_scales[token], bias);
+        // SAFETY: the caller's promise.
+        unsafe { wide::unpack(sums, rows, tokens, output, dequantize) };
+    }
+}

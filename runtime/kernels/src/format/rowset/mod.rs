@@ -1,0 +1,319 @@
+//! `rowset`: for six rows at a time, columns are grouped by the set of rows that keep them. A row set is a loop whose body is known
+//! when this program is compiled: it loads the activations of a column, 64 tokens in lanes, and multiplies them with one weight of each
+//! row of the set. A zero costs nothing, and a column is loaded once for all rows that keep it.
+//!
+//! This is sparse register tiling (Wilkinson, Cheshmi, Dehnavi 2023, "Register tiling for unstructured sparsity in neural network
+//! inference") with every set of rows a micro-kernel of its own. New are the products of integers: four columns of one row set are
+//! interleaved in registers, so that one instruction multiplies and adds them up for sixteen tokens, and the [`plan`] of how many such
+//! entries each row set has, the same for all strips.
+
+mod float;
+mod integer;
+mod plan;
+mod sets;
+
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+use std::ops::Range;
+use std::sync::Arc;
+
+use half::bf16;
+use rayon::prelude::*;
+
+use self::sets::{ROWS, SETS, Sets};
+use super::{Compressed, Footprint, Format, Target, expect_shape, values_of_same_kind};
+use crate::buffer::{Aligned, Number, Scratch};
+use crate::cpu::Tier;
+use crate::element::{Element, RowTerms, Stored};
+use crate::error::{Result, expect_length};
+use crate::operands::{Operands, OutputRows, RowBlocks};
+use crate::panel::wide::WIDE;
+use crate::{Mask, SparseMatrix};
+
+/// Lanes of a vector.
+const LANES: usize = 16;
+
+/// Rows whose sums wait to be transposed together: whole strips, and whole vectors of results.
+const SLAB: usize = 48;
+
+/// Tokens whose results are asked for while one strip is computed: all of a tile during a slab.
+const TOKENS_PER_STRIP: usize = WIDE * ROWS / SLAB;
+
+/// Bytes of the activations that all rows go over before the next tokens come: so many stay in the second-level cache.
+const NEAR_BYTES: usize = 512 << 10;
+
+/// Bytes of the activations of one tile in one piece at most.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// The word `rowset`.
+pub struct RowSet;
+
+impl Format for RowSet {
+    fn word(&self) -> &'static str {
+        "rowset"
+    }
+
+    fn about(&self) -> &'static str {
+        "columns grouped by the set of rows that keep them"
+    }
+
+    fn compress(&self, matrix: &SparseMatrix, bias: &[f32], target: &Target) -> Result<Box<dyn Compressed>> {
+        expect_length("biases", bias.len(), matrix.rows())?;
+        Ok(match matrix.element() {
+            Element::Fp32 => Box::new(Packed::<f32>::new(matrix, bias, target.tier)?),
+            Element::Bf16 => Box::new(Packed::<bf16>::new(matrix, bias, target.tier)?),
+            Element::Int8 => Box::new(Packed::<i8>::new(matrix, bias, target.tier)?),
+        })
+    }
+}
+
+/// What `rowset` must know of an element.
+trait Multiply: Stored {
+    /// An activation as it is multiplied.
+    type Activation: Number;
+
+    /// A sum of products.
+    type Sum: Number;
+
+    /// What the activations became before they are packed.
+    type Rounded: Sync;
+
+    /// Columns of an entry: as many as one instruction adds up.
+    const FOLD: usize;
+
+    /// Fails where the instructions are missing that this element is multiplied with.
+    fn expect_instructions(tier: Tier) -> Result<()>;
+
+    /// Rounds all activations, where the element wants that.
+    fn round(tier: Tier, operands: &Operands) -> Self::Rounded;
+
+    /// The activations of up to [`WIDE`] tokens, side by side: `[col][WIDE]`.
+    fn pack(operands: &Operands, rounded: &Self::Rounded, tokens: Range<usize>, panel: &mut [Self::Activation]);
+
+    /// Where the sums of all rows begin.
+    fn starts(terms: &RowTerms) -> &[Self::Sum];
+
+    /// Adds the products of a strip to its sums.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of [`Multiply::expect_instructions`].
+    unsafe fn multiply(strip: &Strip<Self>, sums: &mut [Self::Sum]);
+
+    /// Turns sums, `[rows][LANES]`, into the results of up to [`LANES`] rows and tokens.
+    ///
+    /// # Safety
+    /// As for [`Multiply::multiply`].
+    unsafe fn finish(stored: &Packed<Self>, rounded: &Self::Rounded, sums: &[Self::Sum], place: Place, output: &mut OutputRows);
+
+    /// Computes again what a token with NaN or infinity made wrong.
+    fn repair(stored: &Packed<Self>, operands: &mut Operands, rounded: &Self::Rounded);
+}
+
+/// Which results are meant.
+struct Place {
+    rows: Range<usize>,
+    tokens: Range<usize>,
+}
+
+/// *Invariant*: `sets` are those of `mask`, and `values` has an entry for each of their places; `terms` has one for every row of every
+/// slab. The instructions of the element are there.
+struct Packed<T: Multiply> {
+    mask: Arc<Mask>,
+    tier: Tier,
+    slabs: RowBlocks,
+    sets: Sets,
+    /// Weights; zero where an entry has a row or a place too many.
+    values: Aligned<T>,
+    terms: RowTerms,
+}
+
+impl<T: Multiply> Packed<T> {
+    fn new(matrix: &SparseMatrix, bias: &[f32], tier: Tier) -> Result<Self> {
+        T::expect_instructions(tier)?;
+        let mask = matrix.mask().clone();
+        let sets = Sets::of(&mask, T::FOLD, PIECE_BYTES / WIDE / size_of::<T::Activation>());
+        let cost = |rows: Range<usize>| rows.map(|row| mask.kept_in_row(row) + 1).sum();
+        let mut stored = Self {
+            tier,
+            slabs: RowBlocks::of_height(mask.rows(), SLAB, cost),
+            values: Aligned::zeros(sets.len()),
+            terms: RowTerms::zeros(mask.rows(), SLAB),
+            sets,
+            mask,
+        };
+        stored.set_values(matrix, bias)?;
+        Ok(stored)
+    }
+
+    /// The strips of some rows.
+    fn strips(&self, rows: Range<usize>) -> Range<usize> {
+        rows.start / ROWS * self.sets.pieces..rows.end.div_ceil(ROWS) * self.sets.pieces
+    }
+
+    /// Numbers of the activations of a tile: a column more than there are, which places too many point to, and whole cache lines of
+    /// each token.
+    fn panel_len(&self) -> usize {
+        (self.mask.cols() + 1).next_multiple_of(64) * WIDE
+    }
+
+    /// Results of one slab for one tile of tokens.
+    fn slab(
+        &self,
+        rows: Range<usize>,
+        panel: &[T::Activation],
+        rounded: &T::Rounded,
+        tokens: Range<usize>,
+        output: &mut OutputRows,
+    ) {
+        let mut sums = Scratch::take(SLAB * WIDE);
+        let strips = self.strips(rows.clone());
+        // Piece by piece, so that the activations of a piece stay near.
+        for piece in 0..self.sets.pieces {
+            for (index, strip) in strips.clone().skip(piece).step_by(self.sets.pieces).enumerate() {
+                let row = index * ROWS;
+                let work = Strip {
+                    counts: self.sets.counts(strip),
+                    columns: self.sets.columns(strip),
+                    values: &self.values[self.sets.values(strip)],
+                    x: &panel[self.sets.cols_of(strip).start * WIDE..],
+                    starts: (piece == 0).then(|| &T::starts(&self.terms)[rows.start + row..][..ROWS]),
+                    row,
+                };
+                work.ask_for_next();
+                // Some of the results at a time, while there is other work.
+                if piece + 1 == self.sets.pieces {
+                    let first = (tokens.start + index * TOKENS_PER_STRIP).min(tokens.end);
+                    output.ask_for(rows.clone(), first..(first + TOKENS_PER_STRIP).min(tokens.end));
+                }
+                // SAFETY: the invariant: the instructions were there when this was made.
+                unsafe { T::multiply(&work, &mut sums) };
+            }
+        }
+        for (first, sums) in (tokens.start..tokens.end).step_by(LANES).zip(sums.chunks_exact(SLAB * LANES)) {
+            for (row, sums) in rows.clone().step_by(LANES).zip(sums.chunks_exact(LANES * LANES)) {
+                let place = Place { rows: row..(row + LANES).min(rows.end), tokens: first..(first + LANES).min(tokens.end) };
+                // SAFETY: as above.
+                unsafe { T::finish(self, rounded, sums, place, output) };
+            }
+        }
+    }
+}
+
+impl<T: Multiply> Compressed for Packed<T> {
+    fn word(&self) -> &'static str {
+        RowSet.word()
+    }
+
+    fn element(&self) -> Element {
+        T::ELEMENT
+    }
+
+    fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    fn visit_kept(&self, row: usize, visit: &mut dyn FnMut(usize, f32)) {
+        let mut slots = Vec::new();
+        for strip in self.strips(row..row + 1) {
+            self.sets.visit(&self.mask, strip, |slot| {
+                if slot.row == row {
+                    slots.push((slot.col, slot.index));
+                }
+            });
+        }
+        slots.sort_unstable();
+        slots.into_iter().for_each(|(col, index)| visit(col, self.values[index].widen() * self.terms.scales[row]));
+    }
+
+    fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
+        let (values, scales) = values_of_same_kind::<T>(&self.mask, matrix, bias)?;
+        self.terms.set(values, scales, bias);
+        for strip in self.strips(0..matrix.rows()) {
+            self.sets.visit(&self.mask, strip, |slot| self.values[slot.index] = values[slot.row * matrix.cols() + slot.col]);
+        }
+        Ok(())
+    }
+
+    fn footprint(&self) -> Footprint {
+        let data_bytes = self.values.bytes() + self.sets.bytes() + self.terms.bytes() + self.mask.bytes();
+        Footprint { data_bytes, ..Footprint::default() }
+    }
+
+    fn weight_bytes_read(&self, tokens: usize) -> usize {
+        (self.values.bytes() + self.sets.bytes()) * tokens.div_ceil(WIDE)
+    }
+
+    fn product(&self, operands: &mut Operands) -> Result<()> {
+        expect_shape(&self.mask, operands)?;
+        let rounded = T::round(self.tier, operands);
+        let (tokens, len) = (operands.tokens(), self.panel_len());
+        let at_once = (NEAR_BYTES / (len * size_of::<T::Activation>())).max(1) * WIDE;
+        for first in (0..tokens).step_by(at_once) {
+            let tokens = first..(first + at_once).min(tokens);
+            let of_tile = |tile: usize| tokens.start + tile * WIDE..(tokens.start + (tile + 1) * WIDE).min(tokens.end);
+            let mut panels = Scratch::take(tokens.len().div_ceil(WIDE) * len);
+            let pack = |(tile, panel)| T::pack(operands, &rounded, of_tile(tile), panel);
+            if rayon::current_num_threads() > 1 {
+                panels.par_chunks_exact_mut(len).enumerate().for_each(pack);
+            } else {
+                panels.chunks_exact_mut(len).enumerate().for_each(pack);
+            }
+            self.slabs.run(operands, |slabs, output| {
+                for slab in slabs {
+                    for (tile, panel) in panels.chunks_exact(len).enumerate() {
+                        self.slab(self.slabs.rows(slab), panel, &rounded, of_tile(tile), output);
+                    }
+                }
+            });
+        }
+        T::repair(self, operands, &rounded);
+        Ok(())
+    }
+}
+
+/// Six rows by one piece, and the activations of a tile.
+///
+/// *Invariant*: as [`Sets`] promises for `counts`, `columns` and `values`; `x` has [`WIDE`] activations for each column that is named.
+struct Strip<'a, T: Multiply> {
+    counts: &'a [u16; SETS],
+    columns: &'a [u16],
+    values: &'a [T],
+    x: &'a [T::Activation],
+    /// Where the sums of the six rows begin, unless they go on from an earlier piece.
+    starts: Option<&'a [T::Sum]>,
+    /// The first of the rows in its slab.
+    row: usize,
+}
+
+impl<T: Multiply> Strip<'_, T> {
+    /// Asks for the counts of the strip that follows, which decide where its loops end.
+    fn ask_for_next(&self) {
+        for line in self.counts.chunks(32) {
+            let next = line.as_ptr().wrapping_add(SETS);
+            // SAFETY: a prefetch is a hint, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.cast()) };
+        }
+    }
+
+    /// The invariant, as far as it can be seen.
+    fn check(&self, sums: &[T::Sum]) {
+        assert!(self.row + ROWS <= SLAB && sums.len() == SLAB * WIDE);
+        assert!(self.starts.is_none_or(|starts| starts.len() == ROWS) && self.columns.len() >= sets::AHEAD);
+    }
+}
+
+/// Where, among the sums of a slab, `[WIDE / LANES][SLAB][LANES]`, those of a row for one vector of tokens begin.
+const fn sums_at(vector: usize, row: usize) -> usize {
+    (vector * SLAB + row) * LANES
+}
+
+/// Calls `$call!(set)` for every row set, the smallest number first.
+macro_rules! each_set {
+    ($call:ident!) => {
+        each_set!(@ $call 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
+        each_set!(@ $call 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63);
+    };
+    (@ $call:ident $($set:literal)*) => {
+        $($call!($set);)*
+    };
+}
+use each_set;
