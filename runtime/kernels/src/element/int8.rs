@@ -127,18 +127,54 @@ struct Round<'a> {
     integers: &'a mut [u8],
 }
 
+/// Added to a number of small magnitude, this leaves its nearest integer in the low bits of the sum, halves to even, for that is how
+/// the sum is rounded.
+const TO_INTEGER: f32 = 12_582_912.0;
+
+/// Values that are rounded together.
+const TOGETHER: usize = 64;
+
+/// A product with the rounded reciprocal of a scale differs from the quotient by less than `2^-22` of it, and thus of 127.5: both round
+/// to the same integer where the product is no further from that than this.
+const SURE: f32 = 0.5 - 1.0 / 16_384.0;
+
 impl Kernel for Round<'_> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        /// Added to a number of small magnitude, this leaves its nearest integer in the low bits of the sum, halves to even, for that
-        /// is how the sum is rounded.
-        const TO_INTEGER: f32 = 12_582_912.0;
-        for (integer, value) in self.integers.iter_mut().zip(self.x) {
-            *integer = ((value / self.scale + TO_INTEGER).to_bits() as u8) ^ SHIFT as u8;
+        let reciprocal = 1.0 / self.scale;
+        let (chunks, rest) = self.x.as_chunks::<TOGETHER>();
+        let (integer_chunks, integer_rest) = self.integers.as_chunks_mut::<TOGETHER>();
+        for (integers, x) in integer_chunks.iter_mut().zip(chunks) {
+            // A division takes several times as long as a product, and hardly any value is so near a half that it is needed.
+            let mut unsure = 0;
+            for (integer, value) in integers.iter_mut().zip(x) {
+                let product = value * reciprocal;
+                let shifted = product + TO_INTEGER;
+                unsure |= u32::from((product - (shifted - TO_INTEGER)).abs() > SURE);
+                *integer = to_byte(shifted);
+            }
+            if unsure != 0 {
+                divide(integers, x, self.scale);
+            }
         }
+        divide(integer_rest, rest, self.scale);
     }
+}
+
+/// The integers of quotients, by division.
+#[inline(always)]
+fn divide(integers: &mut [u8], x: &[f32], scale: f32) {
+    for (integer, value) in integers.iter_mut().zip(x) {
+        *integer = to_byte(value / scale + TO_INTEGER);
+    }
+}
+
+/// The stored form of an integer that was rounded by adding [`TO_INTEGER`].
+#[inline(always)]
+fn to_byte(shifted: f32) -> u8 {
+    (shifted.to_bits() as u8) ^ SHIFT as u8
 }
 
 #[cfg(test)]

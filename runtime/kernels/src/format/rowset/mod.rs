@@ -35,6 +35,9 @@ const LANES: usize = 16;
 /// Rows whose sums wait to be transposed together: whole strips, and whole vectors of results.
 const SLAB: usize = 48;
 
+/// Slabs that go over one piece of the activations before the next.
+const SLABS_OF_A_PIECE: usize = 8;
+
 /// Tokens whose results are asked for while one strip is computed: all of a tile during a slab.
 const TOKENS_PER_STRIP: usize = WIDE * ROWS / SLAB;
 
@@ -155,8 +158,8 @@ impl<T: Multiply> Packed<T> {
         (self.mask.cols() + 1).next_multiple_of(64) * WIDE
     }
 
-    /// Results of one slab for one tile of tokens.
-    fn slab(
+    /// Results of the rows of some slabs for one tile of tokens.
+    fn slabs(
         &self,
         rows: Range<usize>,
         panel: &[T::Activation],
@@ -164,35 +167,38 @@ impl<T: Multiply> Packed<T> {
         tokens: Range<usize>,
         output: &mut OutputRows,
     ) {
-        let mut sums = Scratch::take(SLAB * WIDE);
-        let strips = self.strips(rows.clone());
+        let of_slab = |slab: usize| rows.start + slab * SLAB..(rows.start + (slab + 1) * SLAB).min(rows.end);
+        let mut sums = Scratch::take(rows.len().div_ceil(SLAB) * SLAB * WIDE);
         // Piece by piece, so that the activations of a piece stay near.
         for piece in 0..self.sets.pieces {
-            for (index, strip) in strips.clone().skip(piece).step_by(self.sets.pieces).enumerate() {
-                let row = index * ROWS;
+            for (index, strip) in self.strips(rows.clone()).skip(piece).step_by(self.sets.pieces).enumerate() {
+                let (slab, row) = (index * ROWS / SLAB, index * ROWS % SLAB);
+                let first_row = rows.start + index * ROWS;
                 let work = Strip {
                     counts: self.sets.counts(strip),
                     columns: self.sets.columns(strip),
                     values: &self.values[self.sets.values(strip)],
                     x: &panel[self.sets.cols_of(strip).start * WIDE..],
-                    starts: (piece == 0).then(|| &T::starts(&self.terms)[rows.start + row..][..ROWS]),
+                    starts: (piece == 0).then(|| &T::starts(&self.terms)[first_row..first_row + ROWS]),
                     row,
                 };
                 work.ask_for_next();
                 // Some of the results at a time, while there is other work.
                 if piece + 1 == self.sets.pieces {
-                    let first = (tokens.start + index * TOKENS_PER_STRIP).min(tokens.end);
-                    output.ask_for(rows.clone(), first..(first + TOKENS_PER_STRIP).min(tokens.end));
+                    let first = (tokens.start + row / ROWS * TOKENS_PER_STRIP).min(tokens.end);
+                    output.ask_for(of_slab(slab), first..(first + TOKENS_PER_STRIP).min(tokens.end));
                 }
                 // SAFETY: the invariant: the instructions were there when this was made.
-                unsafe { T::multiply(&work, &mut sums) };
+                unsafe { T::multiply(&work, &mut sums[slab * SLAB * WIDE..][..SLAB * WIDE]) };
             }
         }
-        for (first, sums) in (tokens.start..tokens.end).step_by(LANES).zip(sums.chunks_exact(SLAB * LANES)) {
-            for (row, sums) in rows.clone().step_by(LANES).zip(sums.chunks_exact(LANES * LANES)) {
-                let place = Place { rows: row..(row + LANES).min(rows.end), tokens: first..(first + LANES).min(tokens.end) };
-                // SAFETY: as above.
-                unsafe { T::finish(self, rounded, sums, place, output) };
+        for (slab, sums) in sums.chunks_exact(SLAB * WIDE).enumerate() {
+            for (first, sums) in tokens.clone().step_by(LANES).zip(sums.chunks_exact(SLAB * LANES)) {
+                for (row, sums) in of_slab(slab).step_by(LANES).zip(sums.chunks_exact(LANES * LANES)) {
+                    let place = Place { rows: row..(row + LANES).min(rows.end), tokens: first..(first + LANES).min(tokens.end) };
+                    // SAFETY: as above.
+                    unsafe { T::finish(self, rounded, sums, place, output) };
+                }
             }
         }
     }
@@ -258,9 +264,13 @@ impl<T: Multiply> Compressed for Packed<T> {
                 panels.chunks_exact_mut(len).enumerate().for_each(pack);
             }
             self.slabs.run(operands, |slabs, output| {
-                for slab in slabs {
+                // Where there are pieces, many rows go over one before the next is near.
+                let together = if self.sets.pieces > 1 { SLABS_OF_A_PIECE } else { 1 };
+                for first in slabs.clone().step_by(together) {
+                    let last = (first + together).min(slabs.end) - 1;
+                    let rows = self.slabs.rows(first).start..self.slabs.rows(last).end;
                     for (tile, panel) in panels.chunks_exact(len).enumerate() {
-                        self.slab(self.slabs.rows(slab), panel, &rounded, of_tile(tile), output);
+                        self.slabs(rows.clone(), panel, &rounded, of_tile(tile), output);
                     }
                 }
             });
