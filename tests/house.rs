@@ -105,7 +105,7 @@ const UNSAFE: [&str; 12] = [
     "runtime/kernels/src/jit/memory.rs",
     // Vector instructions, and slices whose bounds were checked once for a whole product.
     "runtime/kernels/src/simd.rs",
-    "runtime/kernels/src/panel.rs",
+    "runtime/kernels/src/panel",
     "runtime/kernels/src/operands.rs",
     "runtime/kernels/src/format",
     "runtime/kernels/src/element/int8.rs",
