@@ -76,20 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         print_machine(&limits);
     }
     let mut reports = Vec::new();
-    for case in cases(arguments, |_| 1) {
-        go_on()?;
-        let fault = |error: KernelError| Fault::internal(error.to_string());
-        let prepared = Prepared::new(case, formats(arguments)).map_err(fault)?;
-        for &tokens in &arguments.tokens {
-            go_on()?;
-            let peak = &limits[limits.len() - 1];
-            let report = prepared.measure(tokens, arguments.rounds, arguments.seconds, peak).map_err(fault)?;
-            if !arguments.json {
-                print_case(&report);
-            }
-            reports.push(report);
-        }
-    }
+    let ended = measure(arguments, &limits[limits.len() - 1], &mut reports);
     let summary = summaries(&reports);
     if arguments.json {
         let cpu = Cpu::this();
@@ -97,7 +84,25 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     } else {
         print_summary(&summary);
     }
-    Ok(Exit::Done)
+    ended.map(|()| Exit::Done)
+}
+
+/// Measures all that is asked for into `reports`, which hold what was measured also where the user ends it.
+fn measure(arguments: &Arguments, peak: &Peak, reports: &mut Vec<Report>) -> Result<()> {
+    for case in cases(arguments, |_| 1) {
+        go_on()?;
+        let fault = |error: KernelError| Fault::internal(error.to_string());
+        let prepared = Prepared::new(case, formats(arguments)).map_err(fault)?;
+        for &tokens in &arguments.tokens {
+            go_on()?;
+            let report = prepared.measure(tokens, arguments.rounds, arguments.seconds, peak).map_err(fault)?;
+            if !arguments.json {
+                print_case(&report);
+            }
+            reports.push(report);
+        }
+    }
+    Ok(())
 }
 
 /// What this machine reaches at most with one thread and, last, with those that are measured.
