@@ -15,6 +15,7 @@ mod recipe;
 mod run;
 mod speech;
 mod transcribe;
+mod translate;
 mod words;
 
 use clap::{Parser, Subcommand};
@@ -55,6 +56,7 @@ enum Command {
     Bench(bench::Arguments),
     Inspect(inspect::Arguments),
     Transcribe(transcribe::Arguments),
+    Translate(translate::Arguments),
     Generate(generate::Arguments),
     Doctor(doctor::Arguments),
     #[command(hide = true)]
@@ -74,6 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Transcribe(arguments) => transcribe::run(arguments),
+        Command::Translate(arguments) => translate::run(arguments),
         Command::Generate(arguments) => generate::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::DecodeOnce(arguments) => decode_once::run(arguments),

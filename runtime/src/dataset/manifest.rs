@@ -122,6 +122,9 @@ fn checked(line: u64, fields: Fields, folder: &Path, access: Access) -> Result<E
     if fields.text.trim().is_empty() {
         return Err("the text is empty".to_owned());
     }
+    if fields.source.as_deref().is_some_and(|source| source.trim().is_empty()) {
+        return Err("the source text is empty".to_owned());
+    }
     let audio = fields.audio.as_deref().map(|audio| locate(audio, folder, access)).transpose()?;
     Ok(Entry { line, audio, fields })
 }

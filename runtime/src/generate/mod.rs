@@ -3,11 +3,13 @@
 //! A search feeds the prompts, then one token at a time. Prompts may be of several lengths: short ones are padded before, so that all
 //! go on together.
 
+mod beam;
 mod growing;
 mod sampling;
 pub mod settings;
 mod stepwise;
 
+pub use beam::{Beam, Stopping};
 pub use growing::Growing;
 pub use sampling::Sampling;
 
@@ -22,6 +24,8 @@ pub enum Search {
     Greedy,
     /// One that is drawn at every step.
     Sample(Sampling),
+    /// Several continuations are followed, and the best is taken at the end.
+    Beam(Beam),
 }
 
 /// What may be said, and when to stop.
@@ -94,6 +98,7 @@ pub fn generate_telling(
     }
     match search {
         Search::Greedy => stepwise::stepwise(model, encoded, prompts, rules, None, told),
+        Search::Beam(beam) => beam::search(model, encoded, prompts, rules, *beam),
         Search::Sample(sampling) => stepwise::stepwise(model, encoded, prompts, rules, Some(sampling.checked()?), told),
     }
 }
@@ -103,16 +108,26 @@ pub fn generate_telling(
 /// # Errors
 /// A logit that is not a number.
 fn allowed(logits: &mut [f32], rules: &Rules, is_first: bool) -> Result<()> {
+    check(logits)?;
+    forbid(logits, rules, is_first);
+    Ok(())
+}
+
+/// Every logit is a number.
+fn check(logits: &[f32]) -> Result<()> {
     if logits.iter().any(|logit| logit.is_nan()) {
         return Err(Fault::running("the model's output is not a number").help("its weights diverged; lower the learning rate"));
     }
+    Ok(())
+}
+
+fn forbid(logits: &mut [f32], rules: &Rules, is_first: bool) {
     let begin = rules.begin_suppress.iter().filter(|_| is_first);
     for &token in rules.suppress.iter().chain(begin) {
         if let Some(logit) = logits.get_mut(token as usize) {
             *logit = f32::NEG_INFINITY;
         }
     }
-    Ok(())
 }
 
 /// The one of `tokens` with the highest logit, the first of several.

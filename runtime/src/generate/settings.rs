@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Rules, Search};
+use super::{Beam, Rules, Search, Stopping};
 use crate::{Checkpoint, Fault, Result};
 
 /// The file.
@@ -68,6 +68,9 @@ pub struct Settings {
     begin_suppress_tokens: Option<Vec<i64>>,
     max_length: Option<usize>,
     max_new_tokens: Option<usize>,
+    num_beams: Option<usize>,
+    length_penalty: Option<f64>,
+    early_stopping: Option<Value>,
 }
 
 impl Settings {
@@ -99,11 +102,20 @@ impl Settings {
         Rules { suppress: tokens(&self.suppress_tokens), begin_suppress: tokens(&self.begin_suppress_tokens), end, max_new }
     }
 
-    /// How tokens are searched for.
+    /// How tokens are searched for: greedily, or with as many beams as the settings name.
     ///
     /// # Errors
-    /// None yet.
+    /// An `early_stopping` that is none.
     pub fn search(&self) -> Result<Search> {
-        Ok(Search::Greedy)
+        let stopping = match &self.early_stopping {
+            None | Some(Value::Null | Value::Bool(false)) => Stopping::Heuristic,
+            Some(Value::Bool(true)) => Stopping::Early,
+            Some(Value::String(word)) if word == "never" => Stopping::Never,
+            Some(other) => return Err(Fault::input(format!("`early_stopping` is {other}; it is true, false or \"never\""))),
+        };
+        Ok(match self.num_beams {
+            None | Some(0 | 1) => Search::Greedy,
+            Some(beams) => Search::Beam(Beam { beams, length_penalty: self.length_penalty.unwrap_or(1.0), stopping }),
+        })
     }
 }

@@ -4,8 +4,10 @@
 //! the mean of the rows' values. The counts of every row are kept, for intervals and paired comparisons are drawn from them.
 
 mod answer;
+mod bleu;
 mod bootstrap;
 pub mod cer;
+mod chrf;
 mod exact_match;
 mod judge;
 mod normalize;
@@ -17,8 +19,10 @@ use std::fmt::Debug;
 use sparsec_compiler::{Call, Kind, Word};
 
 pub use answer::Answer;
+pub use bleu::Bleu;
 pub use bootstrap::{Bootstrap, Interval};
 pub use cer::Cer;
+pub use chrf::Chrf;
 pub use exact_match::ExactMatch;
 pub use judge::{Judgement, Measurement};
 pub use normalize::Normalization;
@@ -68,8 +72,10 @@ pub enum Sees<'a> {
 }
 
 /// Every metric whose value is a share.
-pub static SHARES: Shelf<dyn Metric> =
-    Shelf::new("metric", &[row!(dyn Metric, Wer), row!(dyn Metric, Cer), row!(dyn Metric, ExactMatch)]);
+pub static SHARES: Shelf<dyn Metric> = Shelf::new(
+    "metric",
+    &[row!(dyn Metric, Wer), row!(dyn Metric, Cer), row!(dyn Metric, ExactMatch), row!(dyn Metric, Bleu), row!(dyn Metric, Chrf)],
+);
 
 /// Every metric whose value is a number of another kind.
 pub static NUMBERS: Shelf<dyn Metric> = Shelf::new("metric", &[row!(dyn Metric, Perplexity)]);

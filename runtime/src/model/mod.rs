@@ -283,6 +283,11 @@ pub trait Processor: Send + Sync {
     /// A row of ordinary size and no meaning, for what is measured without data.
     fn probe(&self) -> Row;
 
+    /// How the checkpoint's own settings want tokens to be found.
+    fn search(&self) -> Search {
+        Search::default()
+    }
+
     /// The text that `model` makes of each of `rows`, found by `search`, or as the checkpoint's own settings say.
     fn decode(&self, model: &dyn Model, rows: &[Row], search: Option<&Search>) -> Result<Vec<Decoded>>;
 

@@ -8,6 +8,8 @@
 mod attention;
 mod config;
 mod processor;
+#[cfg(test)]
+mod processor_tests;
 mod stack;
 #[cfg(test)]
 mod tests;

@@ -72,7 +72,7 @@ impl T5Processor {
             end: needed(ends.first().copied(), "eos_token_id")?,
             pad: needed(settings.pad_token_id, "pad_token_id")?,
             rules: settings.rules(ends, 1, config.n_positions),
-            search: settings.search()?,
+            search: settings.search().map_err(|fault| fault.at(file).help(settings::HELP))?,
         })
     }
 
@@ -126,6 +126,10 @@ impl Processor for T5Processor {
     fn probe(&self) -> Row {
         let sentence = "The train that left the station at half past nine will arrive in the old town before it is dark.";
         Row { source: Some(sentence.to_owned()), text: sentence.to_owned(), ..Row::default() }
+    }
+
+    fn search(&self) -> Search {
+        self.search.clone()
     }
 
     /// An empty source text has an empty answer.

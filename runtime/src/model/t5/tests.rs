@@ -1,7 +1,7 @@
 //! Parity with `transformers`, by the fixtures that `tests/fixtures/make_t5.py` makes.
 
 use crate::batch::{Batch, Inputs, Tokens};
-use crate::generate::Search;
+use crate::generate::{Beam, Search, Stopping};
 use crate::model::parity::{Case, largest_difference};
 use crate::model::{Encoded, NoTaps, Row, family};
 
@@ -50,17 +50,44 @@ fn decoding_with_a_cache_equals_decoding_without() {
     }
 }
 
+/// The search that made the tensor `generated.<beams>-<length penalty>-<early stopping>`.
+fn search(name: &str) -> Search {
+    let parts: Vec<&str> = name.trim_start_matches("generated.").splitn(2, '-').collect();
+    let (penalty, stopping) = parts[1].rsplit_once('-').unwrap();
+    let stopping = match stopping {
+        "false" => Stopping::Heuristic,
+        "true" => Stopping::Early,
+        _ => Stopping::Never,
+    };
+    match parts[0].parse().unwrap() {
+        1 => Search::Greedy,
+        beams => Search::Beam(Beam { beams, length_penalty: penalty.parse().unwrap(), stopping }),
+    }
+}
+
+/// 20 texts, in batches and alone, by every search of the fixture.
 #[test]
 fn tokens_said_are_those_of_transformers() {
+    let mut searches = 0;
     for case in cases() {
-        let texts = std::fs::read_to_string(case.folder.join("../prompts.json")).unwrap();
-        let texts: Vec<String> = serde_json::from_str(&texts).unwrap();
-        let rows: Vec<Row> = texts.into_iter().map(|text| Row { source: Some(text), ..Row::default() }).collect();
+        let rows = prompts(&case);
         let processor = family(&case.checkpoint.config).unwrap().processor(&case.checkpoint).unwrap();
-        for name in case.expected.keys().filter(|name| name.starts_with("generated.1-")) {
-            let said = processor.decode(&*case.model, &rows, Some(&Search::Greedy)).unwrap();
-            let said: Vec<_> = said.into_iter().map(|decoded| decoded.tokens).collect();
-            assert_eq!(said, case.ids(name), "{} {name}", case.name);
+        for name in case.expected.keys().filter(|name| name.starts_with("generated.")) {
+            let say = |rows: &[Row]| processor.decode(&*case.model, rows, Some(&search(name))).unwrap().into_iter();
+            let together: Vec<_> = say(&rows).map(|decoded| decoded.tokens).collect();
+            assert_eq!(together, case.ids(name), "{} {name}", case.name);
+            let alone: Vec<_> =
+                rows[..4].iter().flat_map(|row| say(std::slice::from_ref(row))).map(|decoded| decoded.tokens).collect();
+            assert_eq!(alone, together[..4], "{} {name}, alone", case.name);
+            searches += 1;
         }
     }
+    assert_eq!(searches, 9);
+}
+
+/// The texts of the fixture as rows to translate.
+fn prompts(case: &Case) -> Vec<Row> {
+    let texts = std::fs::read_to_string(case.folder.join("../prompts.json")).unwrap();
+    let texts: Vec<String> = serde_json::from_str(&texts).unwrap();
+    texts.into_iter().map(|text| Row { source: Some(text), ..Row::default() }).collect()
 }
