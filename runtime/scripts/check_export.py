@@ -5,7 +5,7 @@
     python runtime/scripts/check_export.py out/whisper-75 out/whisper-75.parity.safetensors
 
 The second file is written by `cargo run -p sparsec-runtime --example export_parity -- FOLDER FILE`: a batch as the model reads it (`input_features`,
-`decoder_input_ids`), the `logits` that sparsec computed, and `weight/P` for some layers `P` as sparsec multiplies with them.
+or `input_ids` with `attention_mask`, or neither, and `decoder_input_ids`), the `logits` that sparsec computed, and `weight/P` for some layers `P` as sparsec multiplies with them.
 
 Checked, in this order; exit status 1 if one fails:
 1. transformers finds every tensor it wants and no other;
@@ -24,15 +24,19 @@ import sys
 import torch
 import transformers
 from safetensors import safe_open
-from transformers import AutoModelForSpeechSeq2Seq
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSpeechSeq2Seq
 from transformers.utils.quantization_config import CompressedTensorsConfig
 
 transformers.utils.logging.disable_progress_bar()
 
 
+CLASSES = {"whisper": AutoModelForSpeechSeq2Seq, "t5": AutoModelForSeq2SeqLM, "mpt": AutoModelForCausalLM}
+
+
 def load(folder, **options):
     """The model in `folder`; stops when tensors are missing or left over."""
-    model, info = AutoModelForSpeechSeq2Seq.from_pretrained(folder, output_loading_info=True, dtype=torch.float32, **options)
+    family = CLASSES[json.loads((folder / "config.json").read_text())["model_type"]]
+    model, info = family.from_pretrained(folder, output_loading_info=True, dtype=torch.float32, **options)
     tied = set(getattr(model, "all_tied_weights_keys", {}) or {})
     problems = {kind: sorted(set(info[kind]) - tied) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     if any(problems.values()):
@@ -57,7 +61,10 @@ def main():
 
     with safe_open(arguments.parity, "pt") as file:
         parity = {name: file.get_tensor(name) for name in file.keys()}
-    inputs = {name: parity[name] for name in ("input_features", "decoder_input_ids")}
+    names = ("input_features", "input_ids", "attention_mask", "decoder_input_ids")
+    inputs = {name: parity[name] for name in names if name in parity}
+    if not inputs.keys() & {"input_features", "input_ids"}:
+        inputs = {"input_ids": inputs["decoder_input_ids"]}
     quantization = json.loads((arguments.folder / "config.json").read_text()).get("quantization_config")
 
     plain = load(arguments.folder, **({"quantization_config": CompressedTensorsConfig(dequantize=True)} if quantization else {}))
@@ -85,13 +92,18 @@ def main():
 
 @torch.no_grad()
 def unsteadiness(model, inputs):
-    """How far the logits of `model` move when its input changes by one part in a million: the most of eight draws, as a share."""
+    """How far the logits of `model` move when what it reads (sound, or the vectors of tokens) changes by one part in a million: the
+    most of eight draws, as a share."""
     logits = model(**inputs).logits
     draw = torch.Generator().manual_seed(17)
-    heard = inputs["input_features"]
-    changed = [heard * (1 + 1e-6 * torch.randn(heard.shape, generator=draw)) for _ in range(8)]
-    moved = [(model(**{**inputs, "input_features": heard}).logits - logits).abs().max() for heard in changed]
-    return (max(moved) / logits.abs().max()).item()
+    changed = lambda values: values * (1 + 1e-6 * torch.randn(values.shape, generator=draw))
+    if "input_features" in inputs:
+        moved = [model(**{**inputs, "input_features": changed(inputs["input_features"])}).logits for _ in range(8)]
+    else:
+        hook = model.get_input_embeddings().register_forward_hook(lambda _, __, vectors: changed(vectors))
+        moved = [model(**inputs).logits for _ in range(8)]
+        hook.remove()
+    return (max((moved - logits).abs().max() for moved in moved) / logits.abs().max()).item()
 
 
 @torch.no_grad()
