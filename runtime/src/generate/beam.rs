@@ -183,8 +183,9 @@ fn log_softmax(row: &mut [f32]) -> Result<()> {
     if !sum.is_finite() || sum == 0.0 {
         return Err(Fault::running("the model's output is infinite").help("its weights diverged; lower the learning rate"));
     }
-    let log_sum = largest + sum.ln() as f32;
-    row.iter_mut().for_each(|logit| *logit -= log_sum);
+    // First the largest: added to it, the logarithm of the sum would lose its last digits where logits are large.
+    let log_sum = sum.ln() as f32;
+    row.iter_mut().for_each(|logit| *logit = *logit - largest - log_sum);
     Ok(())
 }
 
