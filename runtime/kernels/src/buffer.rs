@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use half::bf16;
+use half::{bf16, f16};
 
 /// Bytes per cache line.
 const LINE: usize = 64;
@@ -26,6 +26,8 @@ pub(crate) unsafe trait Number: Copy + Default + PartialEq + Send + Sync + 'stat
 unsafe impl Number for f32 {}
 // SAFETY: a transparent `u16`.
 unsafe impl Number for bf16 {}
+// SAFETY: a transparent `u16`.
+unsafe impl Number for f16 {}
 // SAFETY: a primitive of 1 byte.
 unsafe impl Number for i8 {}
 // SAFETY: a primitive of 1 byte.
@@ -56,6 +58,15 @@ impl<T: Number> Aligned<T> {
     /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.lines.len() * LINE
+    }
+}
+
+impl Aligned<u8> {
+    /// Groups of four bytes, those that are whole, in the order of this machine.
+    pub(crate) fn words(&self) -> &[i32] {
+        // SAFETY: lines begin on a boundary that suits any `Number`, any bits are one, and by the invariant `len` bytes lie inside of
+        // the lines.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len / size_of::<i32>()) }
     }
 }
 
@@ -111,6 +122,13 @@ impl<T: Number> Scratch<T> {
             lines_of_any_length.resize(lines::<T>(len), Line([0; LINE]));
         }
         Self(Aligned { lines: lines_of_any_length, len, number: PhantomData })
+    }
+}
+
+impl Scratch<u8> {
+    /// See [`Aligned::words`].
+    pub(crate) fn words(&self) -> &[i32] {
+        self.0.words()
     }
 }
 

@@ -150,7 +150,7 @@ impl Mask {
 }
 
 /// The positions of the set bits of a word, lowest first.
-struct SetBits(u64);
+pub(crate) struct SetBits(pub(crate) u64);
 
 impl Iterator for SetBits {
     type Item = usize;

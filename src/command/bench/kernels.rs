@@ -32,7 +32,7 @@ pub struct Arguments {
     /// Percent of weights that are pruned
     #[arg(long, value_delimiter = ',', value_name = "PERCENT", default_value = "75", value_parser = share)]
     sparsity: Vec<f64>,
-    /// How weights are stored: fp32, bf16, int8
+    /// How weights are stored: fp32, bf16, int8, int4
     #[arg(long, value_delimiter = ',', value_name = "ELEMENT", default_value = "fp32", value_parser = Element::by_word)]
     elements: Vec<Element>,
     /// Formats to time [default: all]

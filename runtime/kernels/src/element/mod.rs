@@ -5,10 +5,13 @@
 //! | `fp32` | FP32 | FP32 |
 //! | `bf16` | BF16, widened exactly | FP32 |
 //! | `int8` | INT8, one scale per row | INT8, one scale per token found while the product runs |
+//! | `int4` | INT4, one scale per group of columns | as `int8` |
 //!
 //! Products of `fp32` and `bf16` are summed in FP32. Products of `int8` are summed exactly, in 32-bit integers, and become FP32 once, as
-//! [`int8::dequantize`] says; whichever kernel computes them, the result is the same to the bit.
+//! [`int8::dequantize`] says; whichever kernel computes them, the result is the same to the bit. Products of `int4` are summed so inside of
+//! each group of columns, and groups in FP32.
 
+pub mod int4;
 pub mod int8;
 mod layout;
 mod terms;
@@ -16,11 +19,11 @@ mod terms;
 use std::borrow::Cow;
 use std::fmt;
 
-use half::bf16;
+use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use layout::{Layout, Rows};
-pub(crate) use terms::RowTerms;
+pub(crate) use terms::{OneRow, RowTerms};
 
 use crate::buffer::Number;
 use crate::error::{Result, expect_length};
@@ -36,11 +39,13 @@ pub enum Element {
     Bf16,
     /// 8-bit integers with one scale per row.
     Int8,
+    /// 4-bit integers with one scale per group of columns.
+    Int4,
 }
 
 impl Element {
     /// Every element, widest first.
-    pub const ALL: [Self; 3] = [Self::Fp32, Self::Bf16, Self::Int8];
+    pub const ALL: [Self; 4] = [Self::Fp32, Self::Bf16, Self::Int8, Self::Int4];
 
     /// Its name, in files and explanations.
     pub const fn word(self) -> &'static str {
@@ -48,6 +53,7 @@ impl Element {
             Self::Fp32 => "fp32",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::Int4 => "int4",
         }
     }
 
@@ -62,16 +68,16 @@ impl Element {
         })
     }
 
-    /// Whether activations are rounded to integers, and sums are exact.
+    /// Whether activations are rounded to integers.
     pub const fn is_integer(self) -> bool {
-        matches!(self, Self::Int8)
+        matches!(self, Self::Int8 | Self::Int4)
     }
 
     /// The activations of one token as products of this element see them.
     pub fn round_token(self, x: &[f32]) -> Cow<'_, [f32]> {
         match self {
             Self::Fp32 | Self::Bf16 => Cow::Borrowed(x),
-            Self::Int8 => {
+            Self::Int8 | Self::Int4 => {
                 let scale = int8::symmetric_scale(x);
                 Cow::Owned(x.iter().map(|value| int8::round(*value, scale) * scale).collect())
             }
@@ -99,10 +105,20 @@ pub enum Values {
         /// `[rows]`, finite and positive.
         scales: Vec<f32>,
     },
+    /// INT4: a weight is `value * scale` of its group.
+    Int4 {
+        /// `[rows, cols]`, -7 to 7.
+        values: Vec<i8>,
+        /// `[rows, groups]`, finite and positive.
+        scales: Vec<f16>,
+        /// Columns of a group, 32 or a multiple of 64; the last group of a row may have fewer.
+        group: usize,
+    },
 }
 
 impl Values {
-    /// FP32 weights rounded to `element`, each row by itself: `[rows, cols]`, row-major, to the nearest value and halves to even.
+    /// FP32 weights rounded to `element`, each row by itself, and INT4 each [`int4::GROUP`] columns: `[rows, cols]`, row-major, to the
+    /// nearest value and halves to even.
     ///
     /// # Errors
     /// When `weights` does not hold `rows * cols` values, or integers are asked of one that is NaN or infinite.
@@ -112,10 +128,7 @@ impl Values {
             Element::Fp32 => Self::Fp32(weights.to_vec()),
             Element::Bf16 => Self::Bf16(weights.iter().map(|weight| bf16::from_f32(*weight)).collect()),
             Element::Int8 => {
-                if let Some(at) = weights.iter().position(|weight| !weight.is_finite()) {
-                    let (row, col) = (at / cols, at % cols);
-                    return Err(KernelError::Shape(format!("{} at row {row}, column {col} is no integer", weights[at])));
-                }
+                expect_finite(weights, cols)?;
                 let row_of = |row: usize| &weights[row * cols..][..cols];
                 let scales: Vec<f32> = (0..rows).map(|row| int8::symmetric_scale(row_of(row))).collect();
                 let mut values = Vec::with_capacity(weights.len());
@@ -123,6 +136,16 @@ impl Values {
                     values.extend(row_of(row).iter().map(|weight| int8::round(*weight, *scale) as i8));
                 }
                 Self::Int8 { values, scales }
+            }
+            Element::Int4 => {
+                expect_finite(weights, cols)?;
+                let (mut values, mut scales) = (Vec::with_capacity(weights.len()), Vec::new());
+                for group in weights.chunks(cols.max(1)).flat_map(|row| row.chunks(int4::GROUP)) {
+                    let scale = int4::symmetric_scale(group);
+                    values.extend(group.iter().map(|weight| int4::round(*weight, scale)));
+                    scales.push(scale);
+                }
+                Self::Int4 { values, scales, group: int4::GROUP }
             }
         })
     }
@@ -133,6 +156,7 @@ impl Values {
             Self::Fp32(_) => Element::Fp32,
             Self::Bf16(_) => Element::Bf16,
             Self::Int8 { .. } => Element::Int8,
+            Self::Int4 { .. } => Element::Int4,
         }
     }
 
@@ -143,6 +167,9 @@ impl Values {
             Self::Fp32(values) => values[at],
             Self::Bf16(values) => values[at].widen(),
             Self::Int8 { values, scales } => values[at].widen() * scales[row],
+            Self::Int4 { values, scales, group } => {
+                values[at].widen() * scales[row * cols.div_ceil(*group) + col / group].to_f32()
+            }
         }
     }
 
@@ -158,6 +185,10 @@ impl Values {
                 expect_length("scales", scales.len(), rows)?;
                 int8::check(scales, cols)
             }
+            Self::Int4 { values, scales, group } => {
+                expect_length("weights", values.len(), count)?;
+                int4::check(values, scales, *group, rows, cols)
+            }
         }
     }
 
@@ -166,7 +197,18 @@ impl Values {
         match self {
             Self::Fp32(values) => mask.apply(values),
             Self::Bf16(values) => mask.apply(values),
-            Self::Int8 { values, .. } => mask.apply(values),
+            Self::Int8 { values, .. } | Self::Int4 { values, .. } => mask.apply(values),
+        }
+    }
+}
+
+/// Fails where a weight of a matrix of `cols` columns is NaN or infinite.
+fn expect_finite(weights: &[f32], cols: usize) -> Result<()> {
+    match weights.iter().position(|weight| !weight.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let (row, col) = (at / cols, at % cols);
+            Err(KernelError::Shape(format!("{} at row {row}, column {col} is no integer", weights[at])))
         }
     }
 }
@@ -237,6 +279,7 @@ mod tests {
                 Element::Fp32 => 0.0,
                 Element::Bf16 => 1.0 / 512.0,
                 Element::Int8 => 0.5001 / 127.0,
+                Element::Int4 => 0.502 / 7.0,
             };
             for (at, weight) in weights.iter().enumerate() {
                 let back = values.weight(at / cols, at % cols, cols);

@@ -15,7 +15,21 @@ pub(crate) struct RowTerms {
     pub(crate) bias: Aligned<f32>,
 }
 
+/// The terms of one row.
+#[derive(Clone, Copy)]
+pub(crate) struct OneRow {
+    pub(crate) start: i32,
+    pub(crate) scale: f32,
+    pub(crate) bias: f32,
+}
+
 impl RowTerms {
+    /// Those of one row.
+    #[inline(always)]
+    pub(crate) fn row(&self, row: usize) -> OneRow {
+        OneRow { start: self.starts[row], scale: self.scales[row], bias: self.bias[row] }
+    }
+
     /// Zeros for `rows` rows, and so many more that they fill vectors of `lanes`.
     pub(crate) fn zeros(rows: usize, lanes: usize) -> Self {
         let len = rows.next_multiple_of(lanes);

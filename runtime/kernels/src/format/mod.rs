@@ -17,6 +17,8 @@ macro_rules! by_count {
 use by_count;
 
 pub mod bitmask;
+#[cfg(target_arch = "x86_64")]
+pub mod block;
 pub mod dense;
 pub mod gemm;
 #[cfg(target_arch = "x86_64")]
@@ -37,6 +39,8 @@ pub const FORMATS: &[&dyn Format] = &[
     &gemm::Gemm,
     &bitmask::Bitmask,
     &sell::Sell,
+    #[cfg(target_arch = "x86_64")]
+    &block::Block,
     #[cfg(target_arch = "x86_64")]
     &rowblock::RowBlock,
     #[cfg(target_arch = "x86_64")]

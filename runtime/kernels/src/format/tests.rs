@@ -1,10 +1,12 @@
 //! The contract of every row of the table, on every tier of this CPU.
 
+use half::f16;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Pattern;
 use crate::element::{Values, int8};
-use crate::testing::{assert_close, random_matrix, random_values, rounded};
+use crate::testing::{assert_close, patterned_matrix, random_matrix, random_values, rounded};
 use crate::{Activation, Epilogue};
 
 /// Compresses in every format and tier that does not refuse.
@@ -82,20 +84,26 @@ fn exact_product(matrix: &SparseMatrix, x: &[f32], tokens: usize, bias: &[f32]) 
     Some(y)
 }
 
+/// One of all patterns, none among them.
+fn pattern() -> impl Strategy<Value = Pattern> {
+    prop_oneof![Just(Pattern::Uniform), prop::sample::select(&Pattern::KNOWN[..])]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn every_product_agrees_with_the_plain_one(
-        rows in 1usize..80, cols in 1usize..200, tokens in 1usize..40, density in prop_oneof![Just(0.0), Just(1.0), 0.02..0.9f64], seed: u64
+        rows in 1usize..80, cols in 1usize..200, tokens in 1usize..40, density in prop_oneof![Just(0.0), Just(1.0), 0.02..0.9f64],
+        pattern in pattern(), seed: u64
     ) {
-        let matrix = random_matrix(rows, cols, density, seed);
+        let matrix = patterned_matrix(pattern, rows, cols, density, seed);
         check(&matrix, &random_values(tokens * cols, seed ^ 1), tokens);
     }
 
     #[test]
-    fn nan_and_infinity_reach_only_what_they_should(cols in 1usize..150, tokens in 1usize..20, seed: u64) {
-        let matrix = random_matrix(33, cols, 0.3, seed);
+    fn nan_and_infinity_reach_only_what_they_should(cols in 1usize..150, tokens in 1usize..20, pattern in pattern(), seed: u64) {
+        let matrix = patterned_matrix(pattern, 33, cols, 0.3, seed);
         let mut x = random_values(tokens * cols, seed);
         let places = x.len();
         x[seed as usize % places] = f32::NAN;
@@ -112,12 +120,39 @@ fn odd_shapes_and_small_numbers() {
             check(&random_matrix(rows, cols, 0.25, 5), &random_values(tokens * cols, 6), tokens);
         }
     }
+    for pattern in Pattern::KNOWN {
+        for (rows, cols, tokens) in [(1, 1, 1), (17, 65, 3), (100, 1300, 5), (130, 70, 200), (7, 260, 33)] {
+            check(&patterned_matrix(pattern, rows, cols, 0.25, 5), &random_values(tokens * cols, 6), tokens);
+        }
+    }
     let holes = Mask::from_fn(30, 100, |row, _| row % 3 == 0 && row != 9);
     check(&SparseMatrix::new(&random_values(3000, 1), holes).unwrap(), &random_values(700, 2), 7);
     let denormal: Vec<f32> = random_values(20 * 64, 9).into_iter().map(|value| value * 1e-40).collect();
     check(&SparseMatrix::new(&denormal, Mask::from_fn(20, 64, |_, _| true)).unwrap(), &random_values(640, 2), 10);
     check(&SparseMatrix::new(&[], Mask::from_fn(0, 5, |_, _| true)).unwrap(), &[1.0; 10], 2);
     check(&SparseMatrix::new(&[], Mask::from_fn(5, 0, |_, _| true)).unwrap(), &[], 2);
+}
+
+#[test]
+fn groups_of_int4_may_be_narrow_or_wide() {
+    for (group, cols) in [(32, 20), (32, 150), (64, 200), (192, 500)] {
+        let matrix = random_matrix(9, cols, 0.4, 3);
+        let scales = random_values(9 * cols.div_ceil(group), 4).into_iter().map(|value| f16::from_f32(value + 1.01)).collect();
+        let values = matrix.expand().iter().map(|weight| (weight * 7.0).round() as i8).collect();
+        let matrix = SparseMatrix::of(Values::Int4 { values, scales, group }, matrix.mask().clone()).unwrap();
+        let (x, bias) = (random_values(5 * cols, 5), random_values(9, 6));
+        let mut expected = vec![0.0; 5 * 9];
+        matrix.product(&x, 5, &bias, &mut expected).unwrap();
+        for (tier, form) in every_form(&matrix, &bias) {
+            let what = format!("{} on {tier}, groups of {group}", form.word());
+            assert_eq!(form.expand(), matrix.expand(), "{what}");
+            let mut y = vec![0.0; expected.len()];
+            form.product(&mut Operands::new(&x, &mut y, 5, 9, cols).unwrap()).unwrap();
+            // Weights are up to fourteen.
+            let scaled = |y: &[f32]| y.iter().map(|value| value / 14.0).collect::<Vec<_>>();
+            assert_close(&scaled(&y), &scaled(&expected), cols, &what);
+        }
+    }
 }
 
 #[test]
@@ -160,21 +195,28 @@ fn wrong_lengths_are_errors() {
 
 #[test]
 fn every_element_has_formats_on_every_tier() {
-    for element in Element::ALL {
-        let matrix = rounded(&random_matrix(20, 70, 0.3, 1), element).unwrap();
+    for (element, pattern) in Element::ALL
+        .into_iter()
+        .flat_map(|element| [Pattern::Uniform].into_iter().chain(Pattern::KNOWN).map(move |pattern| (element, pattern)))
+    {
+        let matrix = rounded(&patterned_matrix(pattern, 48, 256, 0.3, 1), element).unwrap();
         for tier in Tier::available() {
             let target = Target { tier, ..Target::this_cpu() };
             for format in FORMATS {
-                let stored = format.compress(&matrix, &[0.0; 20], &target);
+                let stored = format.compress(&matrix, &[0.0; 48], &target);
                 let must = match format.word() {
                     "dense" | "bitmask" => true,
                     "gemm" => element == Element::Fp32,
+                    "sell" | "rowset" if element == Element::Int4 => false,
                     "sell" | "rowset" if element.is_integer() => tier == Tier::Avx512 && tier.for_integers() == tier,
                     "sell" | "rowset" => tier == Tier::Avx512,
                     "rowblock" => !element.is_integer() && tier > Tier::Portable,
+                    "block" if element == Element::Int4 => false,
+                    "block" if element.is_integer() => matches!(pattern, Pattern::Block { rows: 1, .. }),
+                    "block" => matches!(pattern, Pattern::Block { .. }),
                     word => panic!("this test does not know {word}"),
                 };
-                assert_eq!(stored.is_ok(), must, "{element} {} on {tier}", format.word());
+                assert_eq!(stored.is_ok(), must, "{element} {} of {pattern} on {tier}", format.word());
                 if let Ok(stored) = stored {
                     assert!(stored.weight_bytes_read(1) <= stored.footprint().bytes());
                     assert!(stored.weight_bytes_read(1000) >= stored.weight_bytes_read(1));

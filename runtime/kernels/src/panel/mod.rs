@@ -2,6 +2,7 @@
 //!
 //! Both ways are transpositions; with AVX-512 they are done 16 by 16 in registers.
 
+pub(crate) mod groups;
 pub(crate) mod wide;
 
 use std::ops::Range;
@@ -134,7 +135,7 @@ mod avx512 {
     }
 
     /// A mask of the first `count` lanes.
-    fn first(count: usize) -> __mmask16 {
+    pub(super) fn first(count: usize) -> __mmask16 {
         ((1u32 << count) - 1) as __mmask16
     }
 

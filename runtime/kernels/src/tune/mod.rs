@@ -164,6 +164,7 @@ pub(crate) fn rule(matrix: &SparseMatrix, range: TokenRange) -> &'static [&'stat
     let sparsity = matrix.mask().sparsity();
     match range.first {
         _ if sparsity < 0.4 => &["dense"],
+        64.. if matrix.element().is_integer() => &["block", "rowset", "sell", "dense"],
         64.. => &["rowset", "rowblock", "sell", "dense"],
         16.. if !matrix.element().is_integer() => &["rowblock", "sell", "dense"],
         5.. if sparsity >= 0.6 || matrix.element().is_integer() => &["sell", "dense"],

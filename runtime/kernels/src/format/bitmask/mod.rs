@@ -7,6 +7,7 @@
 
 mod float;
 mod integer;
+mod nibble;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ impl Format for Bitmask {
             Element::Fp32 => Box::new(Packed::<f32>::new(matrix, bias, target.tier)?),
             Element::Bf16 => Box::new(Packed::<bf16>::new(matrix, bias, target.tier)?),
             Element::Int8 => Box::new(Packed::<i8>::new(matrix, bias, target.tier)?),
+            Element::Int4 => Box::new(nibble::Packed::new(matrix, bias, target.tier)?),
         })
     }
 }

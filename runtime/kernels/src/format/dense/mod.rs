@@ -6,6 +6,7 @@
 
 mod float;
 mod integer;
+mod nibble;
 
 use half::bf16;
 
@@ -46,6 +47,7 @@ impl Format for Dense {
             Element::Fp32 => Box::new(float::Packed::<f32>::new(matrix, bias, target.tier)?),
             Element::Bf16 => Box::new(float::Packed::<bf16>::new(matrix, bias, target.tier)?),
             Element::Int8 => Box::new(integer::Packed::new(matrix, bias, target.tier)?),
+            Element::Int4 => Box::new(nibble::Packed::new(matrix, bias, target.tier)?),
         })
     }
 }

@@ -27,7 +27,7 @@ use crate::element::{Element, RowTerms, Stored};
 use crate::error::{Result, expect_length};
 use crate::operands::{Operands, OutputRows, RowBlocks};
 use crate::panel::wide::WIDE;
-use crate::{Mask, SparseMatrix};
+use crate::{KernelError, Mask, SparseMatrix};
 
 /// Lanes of a vector.
 const LANES: usize = 16;
@@ -65,6 +65,7 @@ impl Format for RowSet {
             Element::Fp32 => Box::new(Packed::<f32>::new(matrix, bias, target.tier)?),
             Element::Bf16 => Box::new(Packed::<bf16>::new(matrix, bias, target.tier)?),
             Element::Int8 => Box::new(Packed::<i8>::new(matrix, bias, target.tier)?),
+            Element::Int4 => return Err(KernelError::Refused("it multiplies no int4".into())),
         })
     }
 }

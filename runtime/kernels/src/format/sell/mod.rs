@@ -23,7 +23,7 @@ use crate::cpu::Tier;
 use crate::element::{Element, Layout, RowTerms, Stored};
 use crate::error::{Result, expect_length};
 use crate::operands::{Operands, OutputRows, Results, RowBlocks};
-use crate::{Mask, SparseMatrix};
+use crate::{KernelError, Mask, SparseMatrix};
 
 /// Tokens that share one reading of the weights at most: their sums, with weights, places and what was permuted, fill 32 registers.
 const TILE: usize = 24;
@@ -46,6 +46,7 @@ impl Format for Sell {
             Element::Fp32 => Box::new(Packed::<f32>::new(matrix, bias, target.tier)?),
             Element::Bf16 => Box::new(Packed::<bf16>::new(matrix, bias, target.tier)?),
             Element::Int8 => Box::new(Packed::<i8>::new(matrix, bias, target.tier)?),
+            Element::Int4 => return Err(KernelError::Refused("it multiplies no int4".into())),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::Mask;
+use crate::{Mask, Pattern};
 
 /// Rows that are computed together, one in each 32-bit lane.
 pub(super) const LANES: usize = 16;
@@ -13,6 +13,9 @@ const WINDOW_BYTES: usize = 64;
 /// Windows begin at multiples of so many bytes: half a vector. At any byte they would take in a little more, and most would cross a
 /// cache line; at whole vectors they take in less.
 const ALIGNMENT_BYTES: usize = 32;
+
+/// The same for masks that keep N of M: of a whole vector each row keeps as many as every other, so all slots of all steps are used.
+const ALIGNMENT_BYTES_OF_GROUPS: usize = WINDOW_BYTES;
 
 /// Bytes of activations of one token that lie together. A piece and a window more of each token of a tile, from a fixed distance
 /// of an odd number of cache lines, are few enough for the first-level cache, and addressed without a register for each token.
@@ -50,6 +53,8 @@ impl Steps {
     /// The steps of `mask` for activations of `size` bytes. Windows follow the row that is furthest behind, and each row takes as
     /// many weights as a step has slots for it.
     pub(super) fn of(mask: &Mask, size: usize) -> Self {
+        let is_in_groups = matches!(Pattern::of(mask), Pattern::Group { .. });
+        let alignment = if is_in_groups { ALIGNMENT_BYTES_OF_GROUPS } else { ALIGNMENT_BYTES };
         let mut steps = Self { size, pieces: (mask.cols() * size).div_ceil(PIECE_BYTES), starts: vec![0], windows: Vec::new() };
         for first in (0..mask.rows()).step_by(LANES) {
             let rows = first..(first + LANES).min(mask.rows());
@@ -59,7 +64,7 @@ impl Steps {
                 while let Some(col) =
                     pending.iter_mut().filter_map(|row| row.peek().copied()).min().filter(|col| cols.contains(col))
                 {
-                    let window = (col - cols.start) * size / ALIGNMENT_BYTES * ALIGNMENT_BYTES;
+                    let window = (col - cols.start) * size / alignment * alignment;
                     steps.windows.push(window as u16);
                     let reach = steps.reach(&cols, window);
                     for row in &mut pending {
@@ -166,6 +171,10 @@ mod tests {
             let matrix = random_matrix(160, 768, density, 3);
             let fill = matrix.mask().kept() as f64 / Steps::of(matrix.mask(), 1).len() as f64;
             assert!(fill > share, "{density}: {fill}");
+        }
+        for pattern in ["2:4", "4:8", "16:32", "16:64"] {
+            let mask = pattern.parse::<Pattern>().unwrap().mask(160, 768, 0.0, 3);
+            assert_eq!(mask.kept(), Steps::of(&mask, 1).len(), "{pattern}: no slot is empty");
         }
     }
 }
