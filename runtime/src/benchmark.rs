@@ -90,7 +90,7 @@ pub fn dense(checkpoint: &Checkpoint) -> Result<Checkpoint> {
     for Module { path, shape, .. } in prunable(checkpoint)? {
         if let Some(weight) = dense.quantized.remove(&path) {
             let values = Tensor::from_vec(weight.dequantized(), (weight.out, weight.inputs), &Device::Cpu)?;
-            dense.tensors.insert(weight::name(&path), values);
+            dense.tensors.insert(weight::name(&path), values.into());
         }
         dense.masks.insert(path, Mask::from_fn(shape[0], shape[1], |_, _| true));
     }

@@ -3,7 +3,6 @@
 //! Each function is one promise; it looks at the checkpoints alone and never trusts the code that made them. A broken promise is a
 //! fault of kind [`FaultKind::Running`](crate::FaultKind), for it means that the stage did not do what the recipe says.
 
-use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::pruner::Scope;
@@ -63,7 +62,7 @@ pub fn others_untouched(before: &Checkpoint, after: &Checkpoint, layers: &[Strin
     let weights: Vec<String> = layers.iter().map(|path| weight::name(path)).collect();
     for name in before.tensors.keys().chain(after.tensors.keys()).filter(|name| !weights.contains(name)) {
         let same = match (before.tensors.get(name), after.tensors.get(name)) {
-            (Some(before), Some(after)) => same_bits(before, after)?,
+            (Some(before), Some(after)) => before.same_bits(after)?,
             _ => false,
         };
         if !same {
@@ -91,8 +90,8 @@ pub fn all_finite(checkpoint: &Checkpoint) -> Result<()> {
         Fault::running(format!("`{name}` holds {bad} values that are not finite"))
             .help("a lower learning rate or a longer warm-up keeps training stable")
     };
-    checkpoint.tensors.par_iter().try_for_each(|(name, tensor)| {
-        let bad = tensor.flatten_all()?.to_vec1::<f32>()?.iter().filter(|value| !value.is_finite()).count();
+    checkpoint.tensors.par_iter().try_for_each(|(name, parameter)| {
+        let bad = parameter.values()?.iter().filter(|value| !value.is_finite()).count();
         if bad == 0 { Ok(()) } else { Err(unstable(name, bad)) }
     })?;
     checkpoint.quantized.par_iter().try_for_each(|(path, weight)| {
@@ -108,9 +107,9 @@ pub fn all_finite(checkpoint: &Checkpoint) -> Result<()> {
 /// When it changed none: a stage without effect is a failure, never a silent success.
 pub fn something_changed(before: &Checkpoint, after: &Checkpoint) -> Result<usize> {
     let mut changed = before.tensors.keys().filter(|name| !after.tensors.contains_key(*name)).count();
-    for (name, tensor) in &after.tensors {
+    for (name, parameter) in &after.tensors {
         let same = match before.tensors.get(name) {
-            Some(old) => same_bits(old, tensor)?,
+            Some(old) => old.same_bits(parameter)?,
             None => false,
         };
         changed += usize::from(!same);
@@ -124,38 +123,24 @@ pub fn something_changed(before: &Checkpoint, after: &Checkpoint) -> Result<usiz
     Ok(changed)
 }
 
-/// Whether two tensors hold the same bits.
-pub(crate) fn same_bits(a: &Tensor, b: &Tensor) -> Result<bool> {
-    if a.id() == b.id() {
-        return Ok(true);
-    }
-    let bits = |tensor: &Tensor| -> Result<Vec<u32>> {
-        Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
-    };
-    Ok(a.dims() == b.dims() && bits(a)? == bits(b)?)
-}
-
 /// The weight of a layer as numbers, however it is kept.
 fn values(checkpoint: &Checkpoint, path: &str) -> Result<Vec<f32>> {
     if let Some(weight) = checkpoint.quantized.get(path) {
         return Ok(weight.dequantized());
     }
-    let tensor = checkpoint
-        .tensors
-        .get(&weight::name(path))
-        .ok_or_else(|| Fault::running(format!("`{path}` has a mask and no weight")))?;
-    Ok(tensor.flatten_all()?.to_vec1()?)
+    let parameter = checkpoint.tensors.get(&weight::name(path));
+    parameter.ok_or_else(|| Fault::running(format!("`{path}` has a mask and no weight")))?.values()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use candle_core::Device;
+    use candle_core::{Device, Tensor};
     use sparsec_kernels::Mask;
 
     use super::*;
-    use crate::checkpoint::QuantizedWeight;
+    use crate::checkpoint::{Parameter, QuantizedWeight};
     use crate::quantizer::{Quantizer, Rtn};
 
     const WEIGHTS: [f32; 8] = [1.0, 0.0, 3.0, 0.0, 0.0, 6.0, 0.0, 8.0];
@@ -163,7 +148,10 @@ mod tests {
     fn checkpoint(weights: [f32; 8]) -> Checkpoint {
         Checkpoint {
             config: serde_json::Value::Null,
-            tensors: BTreeMap::from([("fc.weight".to_owned(), Tensor::from_slice(&weights, (2, 4), &Device::Cpu).unwrap())]),
+            tensors: BTreeMap::from([(
+                "fc.weight".to_owned(),
+                Tensor::from_slice(&weights, (2, 4), &Device::Cpu).unwrap().into(),
+            )]),
             masks: BTreeMap::from([("fc".to_owned(), Mask::of_nonzeros(&WEIGHTS, 2, 4))]),
             quantized: BTreeMap::new(),
             companions: Default::default(),
@@ -190,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_was_not_asked_for_stays_as_it_was() {
-        let other = |name: &str, value: f32| (name.to_owned(), Tensor::full(value, 2, &Device::Cpu).unwrap());
+        let other = |name: &str, value: f32| (name.to_owned(), Parameter::from(Tensor::full(value, 2, &Device::Cpu).unwrap()));
         let mut before = checkpoint(WEIGHTS);
         before.masks.clear();
         before.tensors.extend([other("fc.bias", 1.0), other("norm.weight", 1.0)]);
@@ -201,10 +189,10 @@ mod tests {
         type Change = fn(&mut Checkpoint);
         let broken: [(&str, Change); 7] = [
             ("`norm.weight`", |after| {
-                drop(after.tensors.insert("norm.weight".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap()))
+                drop(after.tensors.insert("norm.weight".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap().into()))
             }),
             ("`fc.bias`", |after| drop(after.tensors.remove("fc.bias"))),
-            ("`new`", |after| drop(after.tensors.insert("new".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap()))),
+            ("`new`", |after| drop(after.tensors.insert("new".into(), Tensor::full(2f32, 2, &Device::Cpu).unwrap().into()))),
             ("the mask of `fc2`", |after| drop(after.masks.insert("fc2".into(), Mask::from_fn(1, 1, |_, _| true)))),
             ("the integers of `fc2`", |after| {
                 drop(after.quantized.insert("fc2".into(), Rtn {}.quantize(&WEIGHTS, 2, 4, None).unwrap()))

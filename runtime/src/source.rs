@@ -24,7 +24,7 @@ impl Checkpoint {
     pub(crate) fn parameter(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         let tensor = self.tensors.get(name).ok_or_else(|| Fault::input(format!("the model has no parameter `{name}`")))?;
         match tensor.dims() == shape {
-            true => Ok(tensor.clone()),
+            true => tensor.tensor(),
             false => {
                 Err(Fault::input(format!("`{name}` has shape {:?}, and the configuration makes it {shape:?}", tensor.dims())))
             }

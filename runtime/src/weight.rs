@@ -3,7 +3,7 @@
 //! Pruners, quantizers, exporters and checks share this one door, so that they agree on what a usable weight is: FP32, two
 //! dimensions, every value finite, not quantized yet.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::{Checkpoint, Fault, Mask, Result};
 
@@ -30,15 +30,15 @@ impl Weight {
             return Err(Fault::input(format!("`{path}` is quantized already, and its integers cannot be worked on"))
                 .help("prune and train first, quantize last"));
         }
-        let tensor = checkpoint.tensors.get(&name(path)).ok_or_else(|| {
+        let parameter = checkpoint.tensors.get(&name(path)).ok_or_else(|| {
             Fault::input(format!("this model has no weight for `{path}`")).help(
                 "leave it out of the selected layers; an output head that is tied to the embedding has no weight of its own",
             )
         })?;
-        let (out, inputs) = tensor
-            .dims2()
-            .map_err(|_| Fault::input(format!("the weight of `{path}` has shape {:?}, not [out, in]", tensor.dims())))?;
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let &[out, inputs] = parameter.dims() else {
+            return Err(Fault::input(format!("the weight of `{path}` has shape {:?}, not [out, in]", parameter.dims())));
+        };
+        let values = parameter.values()?;
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(Fault::input(format!(
                 "the weight of `{path}` holds {} at row {}, column {}",
@@ -51,10 +51,11 @@ impl Weight {
         Ok(Self { values, out, inputs })
     }
 
-    /// Writes the weight back as the one of the layer at `path`, where its tensor was before.
+    /// Writes the weight back as the one of the layer at `path`.
     pub fn write(self, checkpoint: &mut Checkpoint, path: &str) -> Result<()> {
-        let tensor = checkpoint.tensors.get_mut(&name(path)).ok_or_else(|| Fault::internal(format!("no weight for `{path}`")))?;
-        *tensor = Tensor::from_vec(self.values, (self.out, self.inputs), tensor.device())?;
+        let parameter =
+            checkpoint.tensors.get_mut(&name(path)).ok_or_else(|| Fault::internal(format!("no weight for `{path}`")))?;
+        *parameter = Tensor::from_vec(self.values, (self.out, self.inputs), &Device::Cpu)?.into();
         Ok(())
     }
 
@@ -75,6 +76,17 @@ impl Weight {
             ))),
         }
     }
+}
+
+/// Removes what `mask` does not keep of the layer at `path`, and nothing else of it: its weight stays where it lies.
+///
+/// # Errors
+/// A layer without a weight of the mask's size.
+pub fn remove(checkpoint: &mut Checkpoint, path: &str, mask: Mask) -> Result<()> {
+    let parameter = checkpoint.tensors.get_mut(&name(path)).ok_or_else(|| Fault::internal(format!("no weight for `{path}`")))?;
+    *parameter = parameter.masked(&mask)?;
+    checkpoint.masks.insert(path.to_owned(), mask);
+    Ok(())
 }
 
 /// The checkpoint name of the weight of the module at `path`.

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::Dtype;
 use serde_json::Value;
 
 use super::shard::{Shard, is_float};
-use super::{SCALE_SUFFIX, quantization};
+use super::{Parameter, SCALE_SUFFIX, quantization};
 use crate::model::{self, Family, Module};
 use crate::{Fault, Result};
 
@@ -27,7 +28,7 @@ pub struct Header {
     config: Value,
     family: &'static dyn Family,
     modules: Vec<Module>,
-    shards: Vec<Shard>,
+    shards: Vec<Arc<Shard>>,
     /// Every stored tensor by the name that the family gives it.
     tensors: BTreeMap<String, Stored>,
     quantized: BTreeSet<String>,
@@ -100,6 +101,12 @@ impl Header {
         self.shards[stored.shard].info(&stored.name).map(|info| info.shape.as_slice())
     }
 
+    /// The tensor `name`, which stays in its file.
+    pub(super) fn parameter(&self, name: &str) -> Result<Parameter> {
+        let (shard, stored) = self.stored(name)?;
+        Ok(Parameter::stored(shard, &stored.name, self.shape(name).unwrap_or_default()))
+    }
+
     /// The tensor `name` as FP32.
     pub(super) fn floats(&self, name: &str) -> Result<Vec<f32>> {
         let (shard, stored) = self.stored(name)?;
@@ -117,14 +124,14 @@ impl Header {
         self.tensors.get(name).map(|stored| self.shards[stored.shard].path())
     }
 
-    fn stored(&self, name: &str) -> Result<(&Shard, &Stored)> {
+    fn stored(&self, name: &str) -> Result<(&Arc<Shard>, &Stored)> {
         let stored = self.tensors.get(name).ok_or_else(|| self.missing(name))?;
         Ok((&self.shards[stored.shard], stored))
     }
 
     fn missing(&self, name: &str) -> Fault {
         Fault::input(format!("the tensor `{name}` is missing"))
-            .at(self.shards.first().map_or(self.folder.as_path(), Shard::path))
+            .at(self.shards.first().map_or(self.folder.as_path(), |shard| shard.path()))
             .help("config.json and the weights do not belong together, or an export was cut short")
     }
 
@@ -204,9 +211,9 @@ pub(super) fn json(path: &Path) -> Result<Value> {
 }
 
 /// The headers of all files with weights.
-fn shards(folder: &Path) -> Result<Vec<Shard>> {
+fn shards(folder: &Path) -> Result<Vec<Arc<Shard>>> {
     if folder.join(WEIGHTS).exists() {
-        return Ok(vec![Shard::open(&folder.join(WEIGHTS))?]);
+        return Ok(vec![Arc::new(Shard::open(&folder.join(WEIGHTS))?)]);
     }
     let index_path = folder.join(INDEX);
     if !index_path.exists() {
@@ -220,7 +227,8 @@ fn shards(folder: &Path) -> Result<Vec<Shard>> {
         .and_then(Value::as_object)
         .ok_or_else(|| Fault::input("`weight_map` is missing").at(&index_path))?;
     let files: BTreeSet<Option<&str>> = files.values().map(Value::as_str).collect();
-    files.into_iter().map(|file| Shard::open(&folder.join(inside(file).map_err(|fault| fault.at(&index_path))?))).collect()
+    let open = |file| Shard::open(&folder.join(inside(file).map_err(|fault| fault.at(&index_path))?)).map(Arc::new);
+    files.into_iter().map(open).collect()
 }
 
 /// A file name that stays in its folder.
@@ -234,7 +242,7 @@ fn inside(name: Option<&str>) -> Result<&str> {
 }
 
 /// Where each tensor lies, by the name that the family gives it: some checkpoints were saved without the family's first segment.
-fn locate(family: &dyn Family, shards: &[Shard]) -> Result<BTreeMap<String, Stored>> {
+fn locate(family: &dyn Family, shards: &[Arc<Shard>]) -> Result<BTreeMap<String, Stored>> {
     let mut tensors = BTreeMap::new();
     for (shard, file) in shards.iter().enumerate() {
         for name in file.names() {

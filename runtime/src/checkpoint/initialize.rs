@@ -26,7 +26,7 @@ impl Checkpoint {
         let parameters = modules.iter().flat_map(model::Module::parameters);
         let tensors = parameters.map(|parameter| {
             let tensor = Tensor::from_vec(draw(&parameter, seed)?, parameter.shape.as_slice(), &Device::Cpu)?;
-            Ok((parameter.name, tensor))
+            Ok((parameter.name, tensor.into()))
         });
         Ok(Self {
             tensors: tensors.collect::<Result<_>>()?,

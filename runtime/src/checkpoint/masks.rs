@@ -8,12 +8,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Tensor;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors, View};
 use sparsec_kernels::Mask;
 
-use super::QuantizedWeight;
+use super::{Parameter, QuantizedWeight};
 use crate::model::{Module, ModuleKind};
 use crate::{Fault, Result, weight};
 
@@ -27,14 +26,14 @@ const SPARSE: f64 = 0.1;
 /// weights are exactly zero, these are taken as pruned (the rule by which the fine-tuning of arXiv 2310.06927 finds its masks).
 pub fn derived(
     modules: &[Module],
-    tensors: &BTreeMap<String, Tensor>,
+    tensors: &BTreeMap<String, Parameter>,
     quantized: &BTreeMap<String, QuantizedWeight>,
 ) -> Result<BTreeMap<String, Mask>> {
     let linears = modules.par_iter().filter(|module| module.kind == ModuleKind::Linear);
     let masks = linears.map(|module| {
         let values = match (quantized.get(&module.path), tensors.get(&weight::name(&module.path))) {
             (Some(weight), _) => weight.values.iter().map(|&value| f32::from(value)).collect(),
-            (None, Some(tensor)) => tensor.flatten_all()?.to_vec1::<f32>()?,
+            (None, Some(parameter)) => parameter.values()?,
             (None, None) => return Ok(None),
         };
         let &[rows, cols] = module.shape.as_slice() else { return Ok(None) };

@@ -1,11 +1,12 @@
 //! A model as a value between stages: configuration, parameters, masks, quantized weights, companion files.
 //!
-//! On disk it is a Hugging Face folder; in memory parameters are FP32 under their checkpoint names. Masks and quantized weights go
-//! by module path.
+//! On disk it is a Hugging Face folder; in memory parameters are FP32 under their checkpoint names, and those of a model that is too
+//! large for that stay in their files until they are worked on. Masks and quantized weights go by module path.
 
 mod header;
 mod initialize;
 pub mod masks;
+mod parameter;
 mod quantization;
 mod shard;
 #[cfg(test)]
@@ -16,12 +17,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use serde_json::Value;
 use sparsec_kernels::Mask;
 
 pub use header::{Header, config};
+pub use parameter::Parameter;
 
 use crate::model::{Module, ModuleKind};
 use crate::{Fault, Result};
@@ -47,13 +48,16 @@ const COMPANIONS: &[&str] = &[
 /// What the scales of the quantized layer at a path are called after it.
 const SCALE_SUFFIX: &str = ".weight_scale";
 
-/// A model between two stages. Cheap to clone: tensors share their storage.
+/// Bytes of FP32 parameters beyond which those of a checkpoint stay in their files: 8 GiB, two billion parameters.
+pub const IN_MEMORY: usize = 8 << 30;
+
+/// A model between two stages. Cheap to clone: parameters share their storage.
 #[derive(Clone)]
 pub struct Checkpoint {
     /// `config.json`.
     pub config: Value,
-    /// Every parameter, FP32, by checkpoint name. The weight of a quantized layer is kept in `quantized` alone.
-    pub tensors: BTreeMap<String, Tensor>,
+    /// Every parameter by checkpoint name. The weight of a quantized layer is kept in `quantized` alone.
+    pub tensors: BTreeMap<String, Parameter>,
     /// Which weights each pruned linear layer keeps, by module path.
     pub masks: BTreeMap<String, Mask>,
     /// The integer weights of each quantized linear layer, by module path.
@@ -77,20 +81,33 @@ pub struct QuantizedWeight {
 
 impl Checkpoint {
     /// Reads a Hugging Face folder as it is: one weight file or several, FP32, FP16 or BF16, dense or `int-quantized`; masks from their
-    /// file, or as [`masks::derived`] finds them where there is none.
+    /// file, or as [`masks::derived`] finds them where there is none. Parameters that take more than [`IN_MEMORY`] together are looked
+    /// through and left in their files.
     ///
     /// # Errors
     /// Everything that [`Header::read`] finds, values that are not finite, tied weights that differ, and masks that contradict the
     /// weights.
     pub fn read(folder: &Path) -> Result<Self> {
+        Self::read_keeping(folder, IN_MEMORY)
+    }
+
+    /// As [`Checkpoint::read`], with another limit: parameters that take more than `limit` bytes as FP32 stay in their files.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    pub fn read_keeping(folder: &Path, limit: usize) -> Result<Self> {
         let header = Header::read(folder)?;
         let parameters: Vec<_> = header.modules().iter().flat_map(Module::parameters).collect();
         let is_quantized = |name: &str| name.strip_suffix(".weight").is_some_and(|path| header.quantized().contains(path));
-        let tensors = parameters.par_iter().filter(|parameter| !is_quantized(&parameter.name)).map(|parameter| {
-            let values = header.floats(&parameter.name)?;
-            Ok((parameter.name.clone(), Tensor::from_vec(values, parameter.shape.as_slice(), &Device::Cpu)?))
+        let floats: Vec<_> = parameters.iter().filter(|parameter| !is_quantized(&parameter.name)).collect();
+        let bytes: usize = floats.iter().map(|parameter| 4 * parameter.shape.iter().product::<usize>()).sum();
+        let tensors = floats.par_iter().map(|parameter| {
+            let stored = header.parameter(&parameter.name)?;
+            // Every value is looked at, also where none is kept.
+            let tensor = stored.tensor()?;
+            Ok((parameter.name.clone(), if bytes <= limit { tensor.into() } else { stored }))
         });
-        let tensors: BTreeMap<String, Tensor> = tensors.collect::<Result<_>>()?;
+        let tensors: BTreeMap<String, Parameter> = tensors.collect::<Result<_>>()?;
         check_ties(&header)?;
         let quantized = header.quantized().iter().map(|path| Ok((path.clone(), read_quantized(&header, path)?)));
         let quantized = quantized.collect::<Result<_>>()?;
@@ -124,10 +141,11 @@ impl Checkpoint {
             hasher.update(format!("{kind} {name:?} {shape:?} ").as_bytes()).update(content.as_bytes());
         };
         add("config", "", &[], blake3::hash(canonical(&self.config).as_bytes()));
-        let hashed = |(name, tensor)| Ok((name, tensor, blake3::hash(&float_bytes(tensor)?)));
-        let tensors: Vec<(&String, &Tensor, _)> = self.tensors.par_iter().map(hashed).collect::<Result<_>>()?;
-        for (name, tensor, content) in tensors {
-            add("tensor", name, tensor.dims(), content);
+        let hashed =
+            |(name, parameter): (_, &Parameter)| Ok((name, parameter.dims().to_vec(), hash_floats(&parameter.values()?)));
+        let tensors: Vec<(&String, Vec<usize>, _)> = self.tensors.par_iter().map(hashed).collect::<Result<_>>()?;
+        for (name, shape, content) in tensors {
+            add("tensor", name, &shape, content);
         }
         add("masks", "", &[], masks::hash(&self.masks));
         for (path, weight) in &self.quantized {
@@ -150,8 +168,8 @@ impl Checkpoint {
         if let Some(weight) = self.quantized.get(path) {
             return Ok(share(weight.values.iter().filter(|value| **value == 0).count(), weight.values.len()));
         }
-        let Some(tensor) = self.tensors.get(&crate::weight::name(path)) else { return Ok(None) };
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let Some(parameter) = self.tensors.get(&crate::weight::name(path)) else { return Ok(None) };
+        let values = parameter.values()?;
         Ok(share(values.iter().filter(|value| **value == 0.0).count(), values.len()))
     }
 
@@ -179,7 +197,7 @@ impl Checkpoint {
             }
             let pruned_is_zero = match (self.quantized.get(path), self.tensors.get(&format!("{path}.weight"))) {
                 (Some(weight), _) => zero_where_pruned(mask, &weight.values, 0),
-                (None, Some(tensor)) => zero_where_pruned(mask, &tensor.flatten_all()?.to_vec1::<f32>()?, 0.0),
+                (None, Some(parameter)) => zero_where_pruned(mask, &parameter.values()?, 0.0),
                 (None, None) => true,
             };
             if !pruned_is_zero {
@@ -224,9 +242,13 @@ fn companions(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
         .collect()
 }
 
-/// The values of an FP32 tensor as bytes, row-major.
-fn float_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
-    Ok(little_endian(&tensor.flatten_all()?.to_vec1::<f32>()?))
+/// BLAKE3 of numbers as bytes, some at a time.
+fn hash_floats(values: &[f32]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for values in values.chunks(1 << 16) {
+        hasher.update(&little_endian(values));
+    }
+    hasher.finalize()
 }
 
 fn little_endian(values: &[f32]) -> Vec<u8> {

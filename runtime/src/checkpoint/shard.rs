@@ -1,11 +1,13 @@
 //! One safetensors file: its header, and single tensors read from it.
 //!
 //! The header is read without the data, so that checking a recipe takes milliseconds. Data is read, not mapped: every value is
-//! converted or copied on its way to FP32 anyway, and a mapped file that somebody cuts short while it is in use kills the process.
+//! converted or copied on its way to FP32 anyway, and a mapped file that somebody cuts short while it is in use kills the process. The
+//! file stays open, so that what is read later is of the same file, whatever lies at its path by then.
 //! Format: 8 bytes of header length, little-endian, JSON, then the data; offsets in the header count from the start of the data.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -22,6 +24,7 @@ const HELP: &str = "the file is damaged or was not downloaded to its end; fetch 
 #[derive(Debug)]
 pub(super) struct Shard {
     path: PathBuf,
+    file: File,
     /// Where the data starts, bytes from the start of the file.
     data_start: u64,
     metadata: Metadata,
@@ -51,7 +54,7 @@ impl Shard {
                 size - data_start
             )));
         }
-        Ok(Self { path: path.to_owned(), data_start, metadata })
+        Ok(Self { path: path.to_owned(), file, data_start, metadata })
     }
 
     /// The file.
@@ -74,10 +77,8 @@ impl Shard {
         let info = self.info(name).ok_or_else(|| Fault::internal(format!("no tensor `{name}`")).at(&self.path))?;
         let (start, end) = info.data_offsets;
         let mut bytes = vec![0; end - start];
-        let mut file = File::open(&self.path).map_err(|error| Fault::reading(&self.path, &error))?;
-        file.seek(SeekFrom::Start(self.data_start + start as u64))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(|error| Fault::reading(&self.path, &error).help(HELP))?;
+        let read = self.file.read_exact_at(&mut bytes, self.data_start + start as u64);
+        read.map_err(|error| Fault::reading(&self.path, &error).help(HELP))?;
         Ok(bytes)
     }
 

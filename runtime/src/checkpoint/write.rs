@@ -1,18 +1,19 @@
 //! Writes a checkpoint as a Hugging Face folder that other tools load.
 //!
-//! Parameters are FP32; quantized layers follow compressed-tensors' `int-quantized`, with plain zeros where weights are pruned and
-//! the masks in a file of their own. Nothing here is atomic: [`crate::folder::write_whole`] is.
+//! Parameters are FP32, or as they lie in the file that they were never taken out of; quantized layers follow compressed-tensors'
+//! `int-quantized`, with plain zeros where weights are pruned and the masks in a file of their own. Nothing here is atomic:
+//! [`crate::folder::write_whole`] is.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use candle_core::Tensor;
 use safetensors::{Dtype, SafeTensorError, View};
 use serde_json::{Value, json};
 
 use super::header::{CONFIG, WEIGHTS};
-use super::{Checkpoint, SCALE_SUFFIX, masks, quantization};
+use super::{Checkpoint, Parameter, SCALE_SUFFIX, masks, quantization};
 use crate::model::Module;
 use crate::{Fault, Result, model};
 
@@ -33,7 +34,10 @@ impl Checkpoint {
         }
         let path = folder.join(WEIGHTS);
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize_to_file(self.stored_tensors(), Some(metadata), &path).map_err(|error| match error {
+        let lost = OnceLock::new();
+        let written = safetensors::serialize_to_file(self.stored_tensors(&lost), Some(metadata), &path);
+        lost.into_inner().map_or(Ok(()), Err)?;
+        written.map_err(|error| match error {
             SafeTensorError::IoError(error) => Fault::writing(&path, &error),
             error => Fault::internal(format!("the tensors cannot be written: {error}")).at(&path),
         })
@@ -51,7 +55,13 @@ impl Checkpoint {
             return Err(Fault::internal("a configuration that is no object"));
         };
         let key = if fields.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
-        fields.insert(key.to_owned(), json!("float32"));
+        let is_all = |dtype| self.tensors.values().all(|parameter| parameter.dtype() == dtype);
+        let dtype = match (is_all(Dtype::BF16), is_all(Dtype::F16)) {
+            (true, false) => "bfloat16",
+            (false, true) => "float16",
+            _ => "float32",
+        };
+        fields.insert(key.to_owned(), json!(dtype));
         if !self.quantized.is_empty() {
             let description = quantization::describe(&modules, |path| self.quantized.contains_key(path));
             fields.insert(quantization::KEY.to_owned(), description);
@@ -59,9 +69,11 @@ impl Checkpoint {
         Ok(config)
     }
 
-    fn stored_tensors(&self) -> Vec<(String, Stored<'_>)> {
-        let dense = self.tensors.iter().map(|(name, tensor)| {
-            (name.clone(), Stored { dtype: Dtype::F32, shape: tensor.dims().to_vec(), content: Content::Parameter(tensor) })
+    /// Every tensor of the file; `lost` gets the first fault of one that cannot be read.
+    fn stored_tensors<'a>(&'a self, lost: &'a OnceLock<Fault>) -> Vec<(String, Stored<'a>)> {
+        let dense = self.tensors.iter().map(|(name, parameter)| {
+            let content = Content::Parameter(parameter, lost);
+            (name.clone(), Stored { dtype: parameter.dtype(), shape: parameter.dims().to_vec(), content })
         });
         let quantized = self.quantized.iter().flat_map(|(path, weight)| {
             let values =
@@ -81,7 +93,7 @@ struct Stored<'a> {
 }
 
 enum Content<'a> {
-    Parameter(&'a Tensor),
+    Parameter(&'a Parameter, &'a OnceLock<Fault>),
     Floats(&'a [f32]),
     Integers(&'a [i8]),
 }
@@ -97,7 +109,10 @@ impl View for Stored<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         match &self.content {
-            Content::Parameter(tensor) => Cow::Owned(super::float_bytes(tensor).unwrap_or_default()),
+            Content::Parameter(parameter, lost) => Cow::Owned(parameter.bytes().unwrap_or_else(|fault| {
+                lost.get_or_init(|| fault);
+                Vec::new()
+            })),
             Content::Floats(values) => Cow::Owned(super::little_endian(values)),
             Content::Integers(values) => Cow::Owned(values.iter().map(|&value| value as u8).collect()),
         }

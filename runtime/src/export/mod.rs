@@ -9,11 +9,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::masks;
+use crate::checkpoint::{Parameter, masks};
 use crate::model::NoTaps;
 use crate::report::Score;
 use crate::shelf::Shelf;
-use crate::{Batch, Checkpoint, Fault, Mask, Result, disk, folder, postcondition, row, shelved};
+use crate::{Batch, Checkpoint, Fault, Mask, Result, disk, folder, row, shelved};
 
 pub mod parity;
 mod safetensors;
@@ -130,9 +130,9 @@ pub fn export(
 pub fn verify(written: &Checkpoint, read: &Checkpoint) -> Result<()> {
     let differs =
         |what: String| Err(Fault::running(format!("{what} came back from the disk changed")).help("the disk may be failing"));
-    for (name, tensor) in &written.tensors {
+    for (name, parameter) in &written.tensors {
         match read.tensors.get(name) {
-            Some(back) if postcondition::same_bits(tensor, back)? => (),
+            Some(back) if parameter.same_bits(back)? => (),
             _ => return differs(format!("`{name}`")),
         }
     }
@@ -156,7 +156,7 @@ pub fn verify(written: &Checkpoint, read: &Checkpoint) -> Result<()> {
 pub fn verify_logits(written: &Checkpoint, read: &Checkpoint, batch: &Batch) -> Result<()> {
     let logits = |checkpoint: &Checkpoint| checkpoint.model()?.forward(batch, &mut NoTaps);
     let (expected, found) = (logits(written)?, logits(read)?);
-    if postcondition::same_bits(&expected, &found)? {
+    if Parameter::from(expected.clone()).same_bits(&found.clone().into())? {
         return Ok(());
     }
     let difference = (expected - found)?.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?;

@@ -37,7 +37,7 @@ pub fn write(checkpoint: &Checkpoint, model: &dyn Model, batch: &Batch, to: &Pat
     }
     for path in checkpoint.masks.keys() {
         if let Some(weight) = checkpoint.tensors.get(&weight::name(path)) {
-            tensors.insert(format!("weight/{path}"), weight.clone());
+            tensors.insert(format!("weight/{path}"), weight.tensor()?);
         }
     }
     candle_core::safetensors::save(&tensors, to).map_err(|error| Fault::environment(format!("cannot write this: {error}")).at(to))

@@ -108,7 +108,7 @@ fn anything_that_changed_is_found() {
     type Change = fn(&mut Checkpoint);
     let changes: [(&str, Change); 5] = [
         ("`model.encoder.conv1.bias`", |checkpoint| {
-            checkpoint.tensors.insert("model.encoder.conv1.bias".into(), Tensor::new(&[1f32; 16], &Device::Cpu).unwrap());
+            checkpoint.tensors.insert("model.encoder.conv1.bias".into(), Tensor::new(&[1f32; 16], &Device::Cpu).unwrap().into());
         }),
         ("the integers of `model.encoder.layers.0.fc1`", |checkpoint| {
             checkpoint.quantized.get_mut("model.encoder.layers.0.fc1").unwrap().scales = [1f32; 24].into();
@@ -118,7 +118,7 @@ fn anything_that_changed_is_found() {
         }),
         ("generation_config.json", |checkpoint| checkpoint.companions = Default::default()),
         ("the list of tensors", |checkpoint| {
-            checkpoint.tensors.insert("more".into(), Tensor::new(&[1f32], &Device::Cpu).unwrap());
+            checkpoint.tensors.insert("more".into(), Tensor::new(&[1f32], &Device::Cpu).unwrap().into());
         }),
     ];
     for (what, change) in changes {

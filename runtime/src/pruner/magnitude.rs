@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::rank::{self, key};
 use super::{Calibration, PrunedLayer, Pruner, Request};
-use crate::weight::Weight;
+use crate::weight::{self, Weight};
 use crate::{Checkpoint, Mask, Result, choice, word};
 
 /// Which weights compete with each other.
@@ -73,15 +73,14 @@ fn prune_together(
 
     let mut start = 0;
     let mut finished = Vec::with_capacity(layers.len());
-    for (path, mut weight) in layers.iter().zip(weights) {
+    for (path, weight) in layers.iter().zip(weights) {
         let removed = &removed[start..start + weight.values.len()];
         start += removed.len();
         let mask = Mask::from_fn(weight.out, weight.inputs, |row, col| !removed[row * weight.inputs + col]);
-        mask.apply(&mut weight.values);
-        weight.write(checkpoint, path)?;
+        drop(weight);
         let notes = if mask.kept() == 0 { vec!["no weight is left".to_owned()] } else { Vec::new() };
         finished.push(PrunedLayer { path: path.clone(), sparsity: mask.sparsity(), relative_error: None, notes });
-        checkpoint.masks.insert(path.clone(), mask);
+        weight::remove(checkpoint, path, mask)?;
     }
     done(checkpoint, &finished)
 }

@@ -21,7 +21,7 @@ fn checkpoint(seed: u64) -> Checkpoint {
     for (at, path) in LAYERS.iter().enumerate() {
         let (out, inputs) = (5 + at, 24 + 3 * at);
         let values: Vec<f32> = (0..out * inputs).map(|_| next() * (1 + at) as f32).collect();
-        tensors.insert(format!("{path}.weight"), Tensor::from_vec(values, (out, inputs), &Device::Cpu).unwrap());
+        tensors.insert(format!("{path}.weight"), Tensor::from_vec(values, (out, inputs), &Device::Cpu).unwrap().into());
     }
     Checkpoint {
         config: serde_json::json!({}),
@@ -79,7 +79,7 @@ fn prune(pruner: &dyn Pruner, checkpoint: &mut Checkpoint, sparsity: f64) -> Res
 }
 
 fn values(checkpoint: &Checkpoint, path: &str) -> Vec<f32> {
-    checkpoint.tensors[&format!("{path}.weight")].flatten_all().unwrap().to_vec1().unwrap()
+    checkpoint.tensors[&format!("{path}.weight")].values().unwrap()
 }
 
 /// Weights and removed weights of all layers.
@@ -129,8 +129,8 @@ proptest! {
             }
             // Whatever grew where weights were removed, and whichever pruner comes next, they stay removed.
             for path in LAYERS {
-                let grown = (Tensor::ones_like(&two.tensors[&format!("{path}.weight")]).unwrap() * 9.0).unwrap();
-                two.tensors.insert(format!("{path}.weight"), grown);
+                let grown = (two.tensors[&format!("{path}.weight")].tensor().unwrap().ones_like().unwrap() * 9.0).unwrap();
+                two.tensors.insert(format!("{path}.weight"), grown.into());
             }
             for (next, pruner) in pruners() {
                 let mut two = two.clone();
@@ -172,8 +172,8 @@ fn a_weight_that_is_not_finite_is_a_fault_that_names_its_layer() {
             let mut broken = checkpoint(1);
             let mut weights = values(&broken, LAYERS[2]);
             weights[31] = bad;
-            let shape = broken.tensors["m.layers.1.q.weight"].dims2().unwrap();
-            broken.tensors.insert("m.layers.1.q.weight".into(), Tensor::from_vec(weights, shape, &Device::Cpu).unwrap());
+            let shape = broken.tensors["m.layers.1.q.weight"].dims().to_vec();
+            broken.tensors.insert("m.layers.1.q.weight".into(), Tensor::from_vec(weights, shape, &Device::Cpu).unwrap().into());
             let fault = prune(pruner.as_ref(), &mut broken, 0.5).unwrap_err();
             assert!(fault.message.contains("`m.layers.1.q`") && fault.message.contains("row 1, column 1"), "{name}: {fault}");
         }
@@ -285,7 +285,7 @@ fn sparsegpt_does_what_the_authors_code_does() {
         let settings = tensor("settings").to_vec1::<f64>().unwrap();
         let (block, sparsity, damping) = (settings[0] as usize, settings[1], settings[2]);
         let mut pruned = checkpoint(1);
-        pruned.tensors.insert("fc.weight".into(), tensor("weight"));
+        pruned.tensors.insert("fc.weight".into(), tensor("weight").into());
         SparseGpt { damping: Ratio(damping), block }
             .prune(
                 &mut pruned,

@@ -54,7 +54,7 @@ mod tests {
         let weight = Tensor::new(&[[1f32, -127.0], [0.0, 0.5]], &Device::Cpu).unwrap();
         let mut checkpoint = Checkpoint {
             config: serde_json::Value::Null,
-            tensors: BTreeMap::from([("fc.weight".to_owned(), weight)]),
+            tensors: BTreeMap::from([("fc.weight".to_owned(), weight.into())]),
             masks: BTreeMap::new(),
             quantized: BTreeMap::new(),
             companions: Default::default(),

@@ -39,7 +39,7 @@ impl Snapshot {
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut entries = Vec::new();
         for (name, tensor) in &self.checkpoint.tensors {
-            entries.push(Entry::floats(format!("tensor/{name}"), tensor)?);
+            entries.push(Entry::floats(format!("tensor/{name}"), &tensor.tensor()?)?);
         }
         for (name, tensor) in &self.extra {
             entries.push(Entry::floats(format!("extra/{name}"), tensor)?);
@@ -104,7 +104,7 @@ impl Snapshot {
         for (name, view) in stored.iter() {
             let (kind, name) = name.split_once('/').ok_or_else(|| broken(&name))?;
             match kind {
-                "tensor" => drop(tensors.insert(name.to_owned(), floats(&view)?)),
+                "tensor" => drop(tensors.insert(name.to_owned(), floats(&view)?.into())),
                 "extra" => drop(extra.insert(name.to_owned(), floats(&view)?)),
                 "mask" => drop(masks.insert(name.to_owned(), mask(&view, columns.get(name).copied().unwrap_or(0)))),
                 "values" => drop(values.insert(name.to_owned(), (view.shape().to_vec(), view.data()))),
@@ -169,7 +169,7 @@ mod tests {
         let snapshot = Snapshot {
             checkpoint: Checkpoint {
                 config: serde_json::json!({"d_model": 3}),
-                tensors: BTreeMap::from([("a.weight".to_owned(), weight.clone())]),
+                tensors: BTreeMap::from([("a.weight".to_owned(), weight.clone().into())]),
                 masks: BTreeMap::from([("a".to_owned(), Mask::from_fn(3, 70, |row, col| (row + col) % 3 == 0))]),
                 quantized: BTreeMap::from([("b".to_owned(), quantized)]),
                 companions: Arc::new(BTreeMap::from([("tokenizer.json".to_owned(), b"{}".to_vec())])),
@@ -182,8 +182,8 @@ mod tests {
         snapshot.write(&path).unwrap();
         let back = Snapshot::read(&path).unwrap();
         let bits = |snapshot: &Snapshot| -> Vec<u32> {
-            let tensors = snapshot.checkpoint.tensors.values().chain(snapshot.extra.values());
-            tensors.flat_map(|tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()).map(f32::to_bits).collect()
+            let tensors = snapshot.checkpoint.tensors.values().cloned().chain(snapshot.extra.values().cloned().map(Into::into));
+            tensors.flat_map(|parameter| parameter.values().unwrap()).map(f32::to_bits).collect()
         };
         assert_eq!(bits(&back), bits(&snapshot));
         assert_eq!(back.checkpoint.masks, snapshot.checkpoint.masks);

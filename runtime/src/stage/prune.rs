@@ -8,6 +8,7 @@ use serde_json::json;
 use sparsec_compiler::{Kind, Word};
 
 use super::{Inputs, Outline, Output, Stage, Work, word_of};
+use crate::checkpoint::Parameter;
 use crate::pruner::{Calibration, Pattern, PrunedLayer, Pruner, Request, RowCalibration, Scope};
 use crate::run::Snapshot;
 use crate::shelf::{DataRef, Layers, ModelRef, Ratio};
@@ -88,8 +89,10 @@ impl Stage for Prune {
                 notes(layer).for_each(|note| work.note(note));
             }
             work.progress(finished.len(), self.layers.0.len(), "layers");
-            // Layers that compete with each other are pruned together or not at all.
-            let resumable = self.method.scope() == Scope::Uniform;
+            // Layers that compete with each other are pruned together or not at all; and what saves time is not to write down a
+            // model that is left in its files.
+            let is_left = checkpoint.tensors.values().any(Parameter::is_stored);
+            let resumable = self.method.scope() == Scope::Uniform && !is_left;
             let is_due = work.is_interrupted() || began.elapsed() > WORTH_SAVING || saved.elapsed() > work.save_every;
             if resumable && is_due {
                 Snapshot { progress: json!(finished), ..Snapshot::of(checkpoint.clone()) }.write(&work.unfinished)?;

@@ -94,10 +94,10 @@ fn model_ref() -> ModelRef {
 /// The weight of [`LAYER`], changed.
 fn change(checkpoint: &mut Checkpoint, change: impl FnOnce(&mut [f32])) {
     let name = crate::weight::name(LAYER);
-    let tensor = &checkpoint.tensors[&name];
-    let (mut values, shape) = (tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(), tensor.dims().to_vec());
+    let parameter = &checkpoint.tensors[&name];
+    let (mut values, shape) = (parameter.values().unwrap(), parameter.dims().to_vec());
     change(&mut values);
-    checkpoint.tensors.insert(name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap());
+    checkpoint.tensors.insert(name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap().into());
 }
 
 fn run(stage: &impl Stage) -> Result<Output> {

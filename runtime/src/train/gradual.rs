@@ -60,7 +60,7 @@ impl Training<'_> {
         for path in &pruning.layers {
             let name = weight::name(path);
             let tensor = pruned.tensors.get(&name).ok_or_else(|| Fault::internal(format!("`{name}` was lost")))?;
-            self.student.set(&name, tensor.flatten_all()?.to_vec1()?)?;
+            self.student.set(&name, tensor.values()?)?;
         }
         self.base.masks = pruned.masks;
         Ok(())

@@ -72,7 +72,7 @@ impl Student {
     pub(super) fn checkpoint(&self, base: &Checkpoint) -> Result<Checkpoint> {
         let mut trained = base.clone();
         for (name, variable) in &self.variables {
-            trained.tensors.insert(name.clone(), variable.as_detached_tensor().copy()?);
+            trained.tensors.insert(name.clone(), variable.as_detached_tensor().copy()?.into());
         }
         Ok(trained)
     }
@@ -97,7 +97,7 @@ impl Student {
         let missing = |name: &str| Fault::internal(format!("the saved state of this stage has no `{name}`"));
         for name in self.variables.keys() {
             let tensor = snapshot.checkpoint.tensors.get(name).ok_or_else(|| missing(name))?;
-            self.set(name, tensor.flatten_all()?.to_vec1()?)?;
+            self.set(name, tensor.values()?)?;
         }
         for (name, moments) in &mut self.moments {
             for (index, moment) in moments.iter_mut().enumerate() {

@@ -34,11 +34,11 @@ fn zeros_of_a_sparse_checkpoint_from_elsewhere_stay_zero() {
     let mut checkpoint = Checkpoint::read(&model).unwrap();
     let name = "model.encoder.layers.0.fc1.weight";
     let zeros = |checkpoint: &Checkpoint| {
-        let values = checkpoint.tensors[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let values = checkpoint.tensors[name].values().unwrap();
         values.iter().map(|&value| value == 0.0).collect::<Vec<_>>()
     };
     let tensor = checkpoint.tensors.get_mut(name).unwrap();
-    *tensor = tensor.relu().unwrap();
+    *tensor = tensor.tensor().unwrap().relu().unwrap().into();
     checkpoint.write_into(&model).unwrap();
     fs::remove_file(model.join("sparsec.masks.safetensors")).unwrap();
     let text = "edition 2026\nsparse = load(\"model\")\nspeech = dataset(jsonl(\"manifest.jsonl\"))\n\
