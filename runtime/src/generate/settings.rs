@@ -31,26 +31,26 @@ pub fn fields(checkpoint: &Checkpoint, keys: &[&str]) -> Result<(&'static str, V
     Ok((FILE, fields))
 }
 
-/// One token or several.
+/// One or several, such as tokens.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub enum OneOrMany {
+pub enum OneOrMany<T = u32> {
     /// One.
-    One(u32),
+    One(T),
     /// Several.
-    Many(Vec<u32>),
+    Many(Vec<T>),
 }
 
-impl OneOrMany {
+impl<T: Clone> OneOrMany<T> {
     /// All of them.
     ///
     /// # Errors
     /// When there is none; `name` is what they are called.
-    pub fn all(&self, name: &str) -> Result<Vec<u32>> {
+    pub fn all(&self, name: &str) -> Result<Vec<T>> {
         match self {
-            Self::One(token) => Ok(vec![*token]),
-            Self::Many(tokens) if tokens.is_empty() => Err(Fault::input(format!("`{name}` is empty"))),
-            Self::Many(tokens) => Ok(tokens.clone()),
+            Self::One(one) => Ok(vec![one.clone()]),
+            Self::Many(many) if many.is_empty() => Err(Fault::input(format!("`{name}` is empty"))),
+            Self::Many(many) => Ok(many.clone()),
         }
     }
 }
@@ -60,6 +60,8 @@ impl OneOrMany {
 pub struct Settings {
     /// Tokens that end a text.
     pub eos_token_id: Option<OneOrMany>,
+    /// Strings that end a text and are no part of it.
+    pub stop_strings: Option<OneOrMany<String>>,
     /// Fills short texts of a batch.
     pub pad_token_id: Option<u32>,
     /// The decoder's first token.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::config::Config;
 use crate::batch::{Example, IGNORE, Input};
+use crate::generate::settings::Settings;
 use crate::generate::{Asked, Ended, Growing, Rules, Search, generate_telling};
 use crate::model::{Decoded, Model, Processor, Row};
 use crate::tokenizer::Tokenizer;
@@ -15,8 +16,7 @@ use crate::{Checkpoint, Fault, Result};
 const BATCH: usize = 16;
 /// The most tokens of a continuation where the checkpoint names no number.
 const MAX_NEW: usize = 256;
-/// Where a checkpoint keeps its settings of generation.
-const SETTINGS: &str = "generation_config.json";
+/// Where the tokenizer names the token that ends a text.
 const TOKENIZER_SETTINGS: &str = "tokenizer_config.json";
 
 pub(super) struct MptProcessor {
@@ -26,7 +26,7 @@ pub(super) struct MptProcessor {
     pad: u32,
     /// Tokens of the longest text, its prompt included.
     longest: usize,
-    max_new: usize,
+    settings: Settings,
     /// Strings that end a continuation.
     stop: Vec<String>,
 }
@@ -36,25 +36,24 @@ impl MptProcessor {
     pub(super) fn of(checkpoint: &Checkpoint) -> Result<Self> {
         let config = Config::parse(&checkpoint.config)?;
         let tokenizer = Tokenizer::of(checkpoint, config.vocab_size)?;
-        let settings = match checkpoint.companions.contains_key(SETTINGS) {
-            true => checkpoint.companion_json(SETTINGS)?,
-            false => Value::Null,
+        let (file, settings) = Settings::of(checkpoint, config.vocab_size)?;
+        let end = match &settings.eos_token_id {
+            Some(ends) => ends.all("eos_token_id").map_err(|fault| fault.at(file))?,
+            None => vec![named_end(checkpoint, &tokenizer)?],
         };
-        let number = |key: &str| [&settings, &checkpoint.config].into_iter().find_map(|fields| fields.get(key)?.as_u64());
-        let end = end(checkpoint, &settings, &tokenizer)?;
-        if let Some(token) = end.iter().find(|&&token| token as usize >= config.vocab_size || !tokenizer.knows(token)) {
-            return Err(Fault::input(format!("token {token} ends a text, and is no token of the model and its tokenizer"))
+        if let Some(token) = end.iter().find(|&&token| !tokenizer.knows(token)) {
+            return Err(Fault::input(format!("token {token} ends a text, and is none of the tokenizer's"))
+                .at(file)
                 .help("tokenizer.json, generation_config.json and config.json must come from one checkpoint"));
         }
-        let stop = settings.get("stop_strings").cloned().unwrap_or_default();
-        let stop = stop.as_str().map(|stop| vec![stop.into()]).or_else(|| serde_json::from_value(stop).ok()).unwrap_or_default();
+        let stop = settings.stop_strings.as_ref().map(|stop| stop.all("stop_strings")).transpose();
         Ok(Self {
-            stop,
-            pad: number("pad_token_id").and_then(|pad| u32::try_from(pad).ok()).unwrap_or(end[0]),
+            pad: settings.pad_token_id.unwrap_or(end[0]),
+            stop: stop.map_err(|fault| fault.at(file))?.unwrap_or_default(),
             end,
             tokenizer,
             longest: config.max_seq_len,
-            max_new: number("max_new_tokens").map_or(MAX_NEW, |tokens| tokens as usize),
+            settings,
         })
     }
 
@@ -79,7 +78,8 @@ impl MptProcessor {
 
     /// How many tokens may follow `prompt`.
     fn room(&self, prompt: &[u32], asked: &Asked) -> usize {
-        asked.max_new.unwrap_or(self.max_new).min(self.longest - prompt.len())
+        let usual = || self.settings.rules(Vec::new(), prompt.len(), MAX_NEW).max_new;
+        asked.max_new.unwrap_or_else(usual).min(self.longest - prompt.len())
     }
 
     /// What follows each of `prompts`, at most `room` tokens; `told` sees parts of the text of each as they become certain.
@@ -94,7 +94,7 @@ impl MptProcessor {
         let decode = |tokens: &[u32]| self.tokenizer.decode(tokens);
         let stop: Vec<String> = asked.stop.iter().chain(&self.stop).cloned().collect();
         let mut texts: Vec<Growing> = prompts.iter().map(|_| Growing::new(&decode, &stop)).collect();
-        let rules = Rules { end: self.end.clone(), max_new: room, ..Rules::default() };
+        let rules = Rules { max_new: room, ..self.settings.rules(self.end.clone(), 0, room) };
         let said = generate_telling(model, None, prompts, &rules, &asked.search, &mut |sequence, token| {
             let goes_on = texts[sequence].push(token)?;
             told(texts[sequence].fresh())?;
@@ -174,24 +174,16 @@ impl Processor for MptProcessor {
     }
 }
 
-/// The tokens that end a text: as the settings of generation say, or `config.json`, or the tokenizer's own settings.
-fn end(checkpoint: &Checkpoint, settings: &Value, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
-    const KEY: &str = "eos_token_id";
-    let named = [settings, &checkpoint.config].into_iter().filter_map(|fields| fields.get(KEY)).find(|value| !value.is_null());
-    if let Some(value) = named {
-        let ids = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-        let ids = ids.iter().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect::<Option<Vec<u32>>>();
-        return ids.filter(|ids| !ids.is_empty()).ok_or_else(|| Fault::input(format!("`{KEY}` is {value}, and names no token")));
-    }
-    let text = if checkpoint.companions.contains_key(TOKENIZER_SETTINGS) {
-        let fields = checkpoint.companion_json(TOKENIZER_SETTINGS)?;
-        let token = fields.get("eos_token").cloned().unwrap_or_default();
-        token.as_str().or_else(|| token.get("content")?.as_str()).map(str::to_owned)
-    } else {
-        None
+/// The token that ends a text by the tokenizer's own settings, where those of generation do not say.
+fn named_end(checkpoint: &Checkpoint, tokenizer: &Tokenizer) -> Result<u32> {
+    let fields = match checkpoint.companions.contains_key(TOKENIZER_SETTINGS) {
+        true => checkpoint.companion_json(TOKENIZER_SETTINGS)?,
+        false => Value::Null,
     };
-    text.and_then(|text| tokenizer.id(&text)).map(|id| vec![id]).ok_or_else(|| {
-        Fault::input(format!("no file of the checkpoint names the token that ends a text, `{KEY}`"))
+    let token = fields.get("eos_token").unwrap_or(&Value::Null);
+    let text = token.as_str().or_else(|| token.get("content")?.as_str());
+    text.and_then(|text| tokenizer.id(text)).ok_or_else(|| {
+        Fault::input("no file of the checkpoint names the token that ends a text, `eos_token_id`")
             .help("write it into generation_config.json, such as {\"eos_token_id\": 0}")
     })
 }
