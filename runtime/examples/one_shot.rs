@@ -24,7 +24,7 @@ use sparsec_runtime::model::{self, ModuleKind, Parameter};
 use sparsec_runtime::pruner::{Magnitude, Pattern, Pruner, Request, RowCalibration, Scope, SparseGpt};
 use sparsec_runtime::quantizer::{Activations, Rtn, Scheme, W8A8};
 use sparsec_runtime::shelf::Ratio;
-use sparsec_runtime::{Batch, Checkpoint, Fault, Inputs, Result, Tokens, engine, measure};
+use sparsec_runtime::{Batch, Checkpoint, Fault, Inputs, Result, Tokens, checkpoint, engine, measure};
 
 /// Allocates as the command does.
 #[global_allocator]
@@ -52,7 +52,9 @@ fn run(folder: &Path, layers: usize, width: usize, uses_sparsegpt: bool) -> Resu
         make(folder, &config(layers, width))?;
     }
     let clock = &mut Instant::now();
-    let mut checkpoint = Checkpoint::read(folder)?;
+    // As if it were too large for the memory, whatever its size; SparseGPT holds it there.
+    let limit = if uses_sparsegpt { checkpoint::IN_MEMORY } else { 0 };
+    let mut checkpoint = Checkpoint::read_keeping(folder, limit)?;
     tell("loaded", clock);
     let modules = model::family(&checkpoint.config)?.modules(&checkpoint.config)?;
     let linear = modules.iter().filter(|module| module.kind == ModuleKind::Linear && module.role != "output_head");
