@@ -74,6 +74,7 @@ def model_config(tokenizer):
         "pad_token_id": 0,
         "eos_token_id": 1,
         "decoder_start_token_id": 0,
+        "prefix": PREFIX,
         "task_specific_params": {
             "translation_en_to_de": {"early_stopping": True, "max_length": LONGEST, "num_beams": 5, "prefix": PREFIX}
         },
