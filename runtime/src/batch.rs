@@ -39,6 +39,15 @@ impl Tokens {
         Self { time: 1, places: vec![0..1; ids.len()], ids }
     }
 
+    /// Becomes `ids`, one new token for each sequence, in the memory that is there.
+    pub fn set_column(&mut self, ids: &[u32]) {
+        self.ids.clear();
+        self.ids.extend_from_slice(ids);
+        self.places.clear();
+        self.places.resize(ids.len(), 0..1);
+        self.time = 1;
+    }
+
     /// All ids, row-major.
     pub fn ids(&self) -> &[u32] {
         &self.ids
@@ -176,5 +185,8 @@ mod tests {
         assert_eq!((before.ids(), before.places()), (&[5, 6, 7, 0, 0, 8][..], &[0..3, 2..3][..]));
         assert_eq!(before.padding(), Some(before.places()));
         assert_eq!(Tokens::column(vec![4, 5]).padding(), None);
+        let mut tokens = Tokens::padded(&[vec![1, 2], vec![3]], 0);
+        tokens.set_column(&[4, 5]);
+        assert_eq!(tokens, Tokens::column(vec![4, 5]));
     }
 }

@@ -170,14 +170,16 @@ impl Run {
             Ok::<_, Fault>((cache, next(&logits)?))
         });
         let (mut cache, mut token) = begun?;
-        let (decoded, tokens) = profile(|| {
+        let mut tokens = Tokens::column(vec![token]);
+        let (decoded, decoding) = profile(|| {
             for _ in 0..work.tokens {
-                token = next(&engine.model.step(&Tokens::column(vec![token]), cache.as_mut())?)?;
+                tokens.set_column(&[token]);
+                token = next(&engine.model.step(&tokens, cache.as_mut())?)?;
             }
             Ok::<_, Fault>(())
         });
         decoded?;
-        Ok(Self([encoder, prompt, scaled(&tokens, 1.0 / work.tokens as f64)]))
+        Ok(Self([encoder, prompt, scaled(&decoding, 1.0 / work.tokens as f64)]))
     }
 
     fn milliseconds(&self, part: usize) -> f64 {

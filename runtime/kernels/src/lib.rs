@@ -25,6 +25,7 @@ pub use cpu::{Cpu, Tier};
 pub use element::{Element, Values};
 pub use epilogue::Epilogue;
 pub use error::{KernelError, Result};
+pub use format::dense::Panels;
 pub use jit::{CodeBudget, CodeCache};
 pub use linear::{Choice, Chosen, Explanation, Options, SparseLinear};
 pub use mask::Mask;

@@ -6,6 +6,7 @@ use super::sampling::{Sampler, Sampling};
 use super::{Rules, Told, allowed, likeliest};
 use crate::batch::Tokens;
 use crate::model::{Encoded, Model};
+use crate::op::Values;
 use crate::{Fault, Result};
 
 /// The tokens that `model` says after each of `prompts`, given `encoded`: drawn as `sampling` says, or the likeliest. `told` hears of
@@ -24,11 +25,15 @@ pub(super) fn stepwise(
     let mut live: Vec<usize> = (0..prompts.len()).collect();
     let mut cache = model.start(encoded)?;
     let mut tokens = Tokens::padded_before(prompts, 0);
+    let (mut row, mut unfinished, mut next) = (Vec::new(), Vec::new(), Vec::new());
     for time in 0..rules.max_new {
-        let logits = model.step(&tokens, cache.as_mut())?.to_vec2::<f32>()?;
-        let mut unfinished = Vec::with_capacity(live.len());
-        let mut next = Vec::with_capacity(live.len());
-        for (at, (&sequence, mut row)) in live.iter().zip(logits).enumerate() {
+        let logits = model.step(&tokens, cache.as_mut())?;
+        let (values, vocab) = (Values::of(&logits)?, logits.dim(1)?);
+        unfinished.clear();
+        next.clear();
+        for (at, (&sequence, logits)) in live.iter().zip(values.chunks_exact(vocab.max(1))).enumerate() {
+            row.clear();
+            row.extend_from_slice(logits);
             allowed(&mut row, rules, time == 0)?;
             let token = match &mut samplers {
                 Some(samplers) => samplers[sequence].draw(&row),
@@ -51,7 +56,7 @@ pub(super) fn stepwise(
             cache.select(&unfinished)?;
             live = unfinished.iter().map(|&at| live[at]).collect();
         }
-        tokens = Tokens::column(next);
+        tokens.set_column(&next);
     }
     Ok(said)
 }

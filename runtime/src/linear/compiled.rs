@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use sparsec_kernels::{Epilogue, SparseLinear};
 
 use super::{Product, Then};
-use crate::op::Values;
+use crate::op::{self, Values};
 use crate::profile::{self, Part};
 use crate::{Fault, Result};
 
@@ -25,22 +25,20 @@ impl Product for Compiled {
 
     fn forward_then(&self, x: &Tensor, then: Then) -> Result<Tensor> {
         let (rows, cols) = (self.0.rows(), self.0.cols());
-        let mut dims = x.dims().to_vec();
-        if dims.pop() != Some(cols) {
+        let Some((before, [_])) = x.dims().split_last_chunk().filter(|(_, [inputs])| *inputs == cols) else {
             return Err(Fault::internal(format!("a layer of {cols} inputs was given {:?}", x.dims())));
-        }
-        let tokens = dims.iter().product();
+        };
+        let tokens = before.iter().product();
         let activations = size_of::<f32>() * tokens * (cols + rows);
         let _span = profile::span(Part::Linear, || self.0.weight_bytes_read(tokens) + activations);
-        let mut y = vec![0.0; tokens * rows];
         let (x, residual) = (x.contiguous()?, then.residual.map(Tensor::contiguous).transpose()?);
         let residual = residual.as_ref().map(Values::of).transpose()?;
         let epilogue = Epilogue { activation: then.activation, residual: residual.as_deref() };
-        self.0
-            .forward_with(&Values::of(&x)?, tokens, &mut y, epilogue)
-            .map_err(|error| Fault::internal(format!("a compiled product failed: {error}")))?;
-        dims.push(rows);
-        Ok(Tensor::from_vec(y, dims, x.device())?)
+        let values = Values::of(&x)?;
+        op::filled(before, rows, &[&x], |y| {
+            let done = self.0.forward_with(&values, tokens, y, epilogue);
+            done.map_err(|error| Fault::internal(format!("a compiled product failed: {error}")))
+        })
     }
 }
 

@@ -212,8 +212,9 @@ pub trait Model: Send + Sync {
     /// An empty KV cache over `encoded`: cross-attention keys and values are computed here, once.
     fn start(&self, encoded: Option<&Encoded>) -> Result<Box<dyn Cache>>;
 
-    /// Feeds `tokens` `[batch, time]` after what `cache` holds; the logits `[batch, vocab]` after the last of them. Only the first
-    /// tokens after [`Model::start`] may be padded, before their sequences.
+    /// Feeds `tokens` `[batch, time]` after what `cache` holds; the logits `[batch, vocab]` after the last of them, good until the next
+    /// step with this cache, which may write in their place. Only the first tokens after [`Model::start`] may be padded, before their
+    /// sequences.
     fn step(&self, tokens: &Tokens, cache: &mut dyn Cache) -> Result<Tensor>;
 }
 

@@ -122,7 +122,7 @@ impl Network {
         cache.grow(tokens)?;
         let bias = alibi::bias(&self.slopes, keys);
         let bias = Tensor::from_vec(bias, (self.slopes.len(), 1, keys), self.tokens.device())?;
-        let scope = op::Scope { causal: true, places: cache.places.as_deref(), bias: Some(&bias) };
+        let scope = op::Scope { causal: true, places: cache.places.as_deref(), bias: Some(&bias), ..op::Scope::default() };
         let mut hidden = op::embedding(&self.tokens, tokens.ids(), &[batch, time])?;
         for (at, (block, past)) in self.blocks.iter().zip(&mut cache.layers).enumerate() {
             hidden = block.forward(&hidden, past, scope, taps)?;

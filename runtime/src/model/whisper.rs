@@ -114,8 +114,6 @@ impl Model for Network {
     fn step(&self, tokens: &Tokens, cache: &mut dyn Cache) -> Result<Tensor> {
         let cache: &mut DecoderCache =
             cache.as_any_mut().downcast_mut().ok_or_else(|| Fault::internal("a cache of another model"))?;
-        let hidden = self.decoder.advance(tokens, cache, &mut super::NoTaps)?;
-        let last = hidden.narrow(1, tokens.time() - 1, 1)?.contiguous()?;
-        Ok(self.decoder.logits(&last, &mut super::NoTaps)?.squeeze(1)?)
+        self.decoder.step(tokens, cache)
     }
 }

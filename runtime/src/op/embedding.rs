@@ -16,18 +16,27 @@ pub fn embedding(table: &Tensor, ids: &[u32], shape: &[usize]) -> Result<Tensor>
     if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
         return Err(candle_core::Error::Msg(format!("token {id} is not among the {vocab} of the embedding")).into());
     }
-    let shape = [shape, &[width]].concat();
+    if shape.iter().product::<usize>() != ids.len() {
+        return Err(candle_core::Error::Msg(format!("{} tokens in the shape {shape:?}", ids.len())).into());
+    }
     if !table.device().is_cpu() {
         let ids = Tensor::from_slice(ids, ids.len(), table.device())?;
-        return Ok(table.index_select(&ids, 0)?.reshape(shape)?);
+        return Ok(table.index_select(&ids, 0)?.reshape([shape, &[width]].concat())?);
     }
     let _span = profile::span(Part::Embedding, || size_of::<f32>() * 2 * ids.len() * width);
     let table = table.contiguous()?;
-    let rows = {
-        let table = Values::of(&table)?;
-        ids.iter().flat_map(|id| &table[*id as usize * width..][..width]).copied().collect()
+    let vectors = {
+        let values = Values::of(&table)?;
+        tape::filled(shape, width, &[&table], |vectors| {
+            for (vector, id) in vectors.chunks_exact_mut(width.max(1)).zip(ids) {
+                vector.copy_from_slice(&values[*id as usize * width..][..width]);
+            }
+            Ok(())
+        })?
     };
-    let vectors = tape::output(rows, shape, &[&table])?;
+    if !vectors.is_variable() {
+        return Ok(vectors);
+    }
     let ids: Box<[u32]> = ids.into();
     tape::record(&vectors, move |dy, gradients| {
         gradients.add(&table, || backward(&ids, width, table.elem_count(), &dy));

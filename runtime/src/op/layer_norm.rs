@@ -8,7 +8,7 @@ use candle_core::{D, Tensor};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::parallel::rows_per_part;
+use super::parallel::{for_rows, rows_per_part};
 use super::{Values, tape, vector};
 use crate::Result;
 use crate::profile::{self, Part};
@@ -34,8 +34,16 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) 
     }
     let _span = profile::span(Part::LayerNorm, || size_of::<f32>() * 2 * x.elem_count());
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    let (y, moments) = forward(&x, &weight, &bias, eps)?;
-    let y = tape::output(y, x.shape(), &[&x, &weight, &bias])?;
+    let inputs = [&x, &weight, &bias];
+    let mut moments = vec![0.0; if tape::is_watched(&inputs) { x.elem_count() / width * 2 } else { 0 }];
+    let y = {
+        let (x, weight, bias) = (Values::of(&x)?, Values::of(&weight)?, Values::of(&bias)?);
+        let before = &inputs[0].dims()[..inputs[0].rank() - 1];
+        tape::filled(before, width, &inputs, |y| {
+            forward(&x, &weight, &bias, eps, y, &mut moments);
+            Ok(())
+        })?
+    };
     tape::record(&y, move |dy, gradients| {
         let mut slopes = Arc::unwrap_or_clone(dy);
         let (dw, db) = backward(&Values::of(&x)?, &Values::of(&weight)?, &moments, &mut slopes);
@@ -54,17 +62,16 @@ fn reference(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> candle_cor
     centred.broadcast_div(&(variance + f64::from(eps))?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)
 }
 
-/// The values of the result, and of each row mean and `1 / deviation`, `[rows, 2]`.
-fn forward(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> candle_core::Result<(Vec<f32>, Vec<f32>)> {
-    let (x, weight, bias) = (Values::of(x)?, Values::of(weight)?, Values::of(bias)?);
+/// Writes the result to `y`, and of each row mean and `1 / deviation` to `moments`, `[rows, 2]`, unless it is empty.
+fn forward(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32], moments: &mut [f32]) {
     let width = weight.len();
-    let rows = x.len() / width;
-    let (mut y, mut moments) = (vec![0.0; x.len()], vec![0.0; rows * 2]);
-    let part = rows_per_part(rows, width);
+    if moments.is_empty() {
+        return for_rows(y, width, |first, y| forward_rows(&x[first * width..][..y.len()], weight, bias, eps, y, &mut []));
+    }
+    let part = rows_per_part(x.len() / width, width);
     (y.par_chunks_mut(part * width), moments.par_chunks_mut(part * 2), x.par_chunks(part * width))
         .into_par_iter()
-        .for_each(|(y, moments, x)| forward_rows(x, &weight, &bias, eps, y, moments));
-    Ok((y, moments))
+        .for_each(|(y, moments, x)| forward_rows(x, weight, bias, eps, y, moments));
 }
 
 /// Turns `slopes`, the gradient of the result, into that of `x`, and gives those of weight and bias.
@@ -92,14 +99,17 @@ fn backward(x: &[f32], weight: &[f32], moments: &[f32], slopes: &mut [f32]) -> (
 fn forward_rows(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32], moments: &mut [f32]) {
     let width = weight.len();
     let share = 1.0 / width as f32;
-    for ((x, y), moments) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(moments.chunks_exact_mut(2)) {
+    let mut moments = moments.chunks_exact_mut(2);
+    for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
         let mean = vector::sum_of(x, |x| x) * share;
         let variance = vector::sum_of(x, |x| (x - mean) * (x - mean)) * share;
         let inverse = 1.0 / (variance + eps).sqrt();
         for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
             *y = (x - mean) * inverse * weight + bias;
         }
-        moments.copy_from_slice(&[mean, inverse]);
+        if let Some(moments) = moments.next() {
+            moments.copy_from_slice(&[mean, inverse]);
+        }
     }
 }
 

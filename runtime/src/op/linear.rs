@@ -22,11 +22,18 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let _span = profile::span(Part::Linear, || size_of::<f32>() * (x.elem_count() + weight.elem_count()));
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let bias = bias.map(Tensor::contiguous).transpose()?;
-    let mut shape = x.dims().to_vec();
-    shape.pop();
-    shape.push(weight.dim(0)?);
-    let inputs: Vec<&Tensor> = [&x, &weight].into_iter().chain(&bias).collect();
-    let y = tape::output(forward(&x, &weight, bias.as_ref())?, shape, &inputs)?;
+    let inputs = [&x, &weight, bias.as_ref().unwrap_or(&x)];
+    let (before, (out, _)) = (&x.dims()[..x.rank() - 1], weight.dims2()?);
+    let y = match before.iter().product::<usize>() == 1 && !tape::is_watched(&inputs) {
+        true => {
+            let (x, weight, bias) = (Values::of(&x)?, Values::of(&weight)?, bias.as_ref().map(Values::of).transpose()?);
+            tape::filled(before, out, &inputs, |y| {
+                one_row(&x, &weight, bias.as_deref(), y);
+                Ok(())
+            })?
+        }
+        false => tape::output(forward(&x, &weight, bias.as_ref())?, [before, &[out]].concat(), &inputs)?,
+    };
     tape::record(&y, move |dy, gradients| backward(&x, &weight, bias.as_ref(), &dy, gradients));
     Ok(y)
 }
@@ -47,6 +54,22 @@ fn check(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> candle_core::Res
         candle_core::bail!("a linear layer of [{out}, {inputs}] with bias {bias:?} was given {:?}", x.dims());
     }
     Ok(())
+}
+
+/// The result of one row, which reads the weight once and copies nothing.
+fn one_row(x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    let inputs = x.len();
+    if inputs == 0 {
+        y.fill(0.0);
+        return bias.into_iter().for_each(|bias| y.copy_from_slice(bias));
+    }
+    let rows = rows_per_part(y.len(), inputs);
+    let part = |(at, y): (usize, &mut [f32])| {
+        let first = at * rows;
+        let bias = bias.map(|bias| &bias[first..first + y.len()]);
+        vector::matrix_by_vector(&weight[first * inputs..][..y.len() * inputs], x, bias, y);
+    };
+    y.par_chunks_mut(rows).enumerate().for_each(part);
 }
 
 /// The values of the result.

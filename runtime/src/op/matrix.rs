@@ -87,6 +87,13 @@ impl<'a> MatrixMut<'a> {
 unsafe impl Send for MatrixMut<'_> {}
 
 impl<'a> MatrixMut<'a> {
+    /// One row.
+    pub(super) fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows, "a row of the view");
+        // SAFETY: by the invariant these elements may be written, and `self` is borrowed for as long as they are.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.row_stride), self.cols) }
+    }
+
     /// Views of `count` rows each, less in the last, and which rows they are; no two have an element in common.
     fn in_rows(self, count: usize) -> impl Iterator<Item = (Range<usize>, Self)> {
         ranges(self.rows, count).map(move |rows| {

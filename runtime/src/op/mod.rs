@@ -15,6 +15,7 @@ use candle_core::{CpuStorage, Result, Storage, StorageRef, Tensor, bail};
 
 mod activation;
 mod add;
+mod append;
 mod attention;
 mod columns;
 mod conv1d;
@@ -22,22 +23,26 @@ mod cross_entropy;
 mod embedding;
 mod in_place;
 mod kl;
+mod last;
 mod layer_norm;
 mod linear;
 mod matrix;
 mod multiply;
 mod normalized_mse;
 mod parallel;
+mod positions;
 mod relative_bias;
 mod rms_norm;
 mod tape;
 mod vector;
+mod workspace;
 
 #[cfg(test)]
 mod check;
 
 pub use activation::activate;
 pub use add::add;
+pub use append::append;
 pub use attention::{Scope, attention};
 pub use columns::columns;
 pub use conv1d::conv1d;
@@ -45,14 +50,18 @@ pub use cross_entropy::cross_entropy;
 pub use embedding::embedding;
 pub use in_place::in_place;
 pub use kl::kl;
+pub use last::last;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use multiply::multiply;
 pub use normalized_mse::normalized_mse;
 pub(crate) use parallel::sum_of_squares;
+pub use positions::add_positions;
 pub use relative_bias::relative_bias;
 pub use rms_norm::rms_norm;
+pub(crate) use tape::filled;
 pub use tape::{Gradients, differentiate};
+pub use workspace::Workspace;
 
 /// The values of a contiguous FP32 tensor on the CPU, locked for reading.
 ///

@@ -1,5 +1,6 @@
 //! How the work of an operation is split among threads: in equal parts, decided by the sizes and the number of threads alone.
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
@@ -34,6 +35,23 @@ pub(super) unsafe fn written(len: usize, width: usize, write: impl Fn(usize, &mu
     // SAFETY: the parts cover all elements, and the caller promises that each part was written.
     unsafe { values.set_len(len) };
     values
+}
+
+/// Calls `work` with three slices of these lengths, whatever they held before; the thread keeps their memory for the next call.
+pub(super) fn with_room<T>(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3]) -> T) -> T {
+    thread_local! {
+        static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    }
+    let mut room = ROOM.take();
+    let len = lengths.iter().sum::<usize>();
+    if room.len() < len {
+        room.resize(len.next_power_of_two(), 0.0);
+    }
+    let (first, rest) = room.split_at_mut(lengths[0]);
+    let (second, rest) = rest.split_at_mut(lengths[1]);
+    let result = work([first, second, &mut rest[..lengths[2]]]);
+    ROOM.set(room);
+    result
 }
 
 /// The sum of the squares of `values`, in double precision.

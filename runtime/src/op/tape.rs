@@ -16,7 +16,7 @@ use candle_core::{Result, Shape, Tensor, TensorId, Var, bail};
 
 use super::matrix::{Matrix, MatrixMut, On, Onto, new_product, product};
 use super::parallel::for_rows;
-use super::vector;
+use super::{in_place, vector, workspace};
 
 thread_local! {
     /// What was computed since [`differentiate`] began, where it is running.
@@ -112,11 +112,42 @@ pub fn differentiate<T>(forward: impl FnOnce() -> crate::Result<(Tensor, T)>) ->
     Ok((gradients, rest))
 }
 
+/// Whether somebody is going to differentiate the result of an operation on `inputs`.
+pub(super) fn is_watched(inputs: &[&Tensor]) -> bool {
+    TAPE.with_borrow(Option::is_some) && inputs.iter().any(|input| input.track_op())
+}
+
+/// The result `[before.., width]` of an operation on `inputs`: to be followed by [`record`] with its backward pass. `fill` writes every
+/// value, over zeros or whatever was there.
+///
+/// # Errors
+/// Those of `fill`.
+pub(crate) fn filled(
+    before: &[usize],
+    width: usize,
+    inputs: &[&Tensor],
+    fill: impl FnOnce(&mut [f32]) -> crate::Result<()>,
+) -> crate::Result<Tensor> {
+    let is_watched = is_watched(inputs);
+    if !is_watched && let Some(result) = workspace::next(before, width) {
+        let mut done = Ok(());
+        in_place(&result, |values| done = fill(values))?;
+        return done.map(|()| result);
+    }
+    let mut values = vec![0.0; before.iter().product::<usize>() * width];
+    fill(&mut values)?;
+    let result = output(values, [before, &[width]].concat(), inputs)?;
+    if !is_watched {
+        workspace::keep(&result);
+    }
+    Ok(result)
+}
+
 /// The result of an operation on `inputs`: to be followed by [`record`] with its backward pass.
 pub(super) fn output(values: Vec<f32>, shape: impl Into<Shape>, inputs: &[&Tensor]) -> Result<Tensor> {
     inputs.iter().for_each(|input| note_candle(input));
     let (shape, device) = (shape.into(), inputs[0].device());
-    match TAPE.with_borrow(Option::is_some) && inputs.iter().any(|input| input.track_op()) {
+    match is_watched(inputs) {
         true => Ok(Var::from_vec(values, shape, device)?.into_inner()),
         false => Tensor::from_vec(values, shape, device),
     }

@@ -105,6 +105,66 @@ pub(super) fn exp_in_place(values: &mut [f32], shift: f32) {
     }
 }
 
+/// `values = e^(values - shift)`, and their sum.
+#[multiversion(targets = "simd")]
+fn exp_and_sum(values: &mut [f32], shift: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = values.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *value = exp(*value - shift);
+            *lane += *value;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *value = exp(*value - shift);
+        *lane += *value;
+    }
+    fold(lanes)
+}
+
+/// `to = scale values`, both of one length.
+#[multiversion(targets = "simd")]
+pub(super) fn write_scaled(values: &[f32], scale: f32, to: &mut [f32]) {
+    for (to, value) in to.iter_mut().zip(values) {
+        *to = value * scale;
+    }
+}
+
+/// `y = W x + bias`, with `weight: [out, in]`; a missing bias is zeros.
+#[multiversion(targets = "simd")]
+pub(super) fn matrix_by_vector(weight: &[f32], x: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    for (row, (y, weight)) in y.iter_mut().zip(weight.chunks_exact(x.len())).enumerate() {
+        *y = sum_of_pairs(weight, x, |weight, x| weight * x) + bias.map_or(0.0, |bias| bias[row]);
+    }
+}
+
+/// The products of the parts of `queries`, `depth` long, with the parts of `count` rows of `keys`, `stride` apart: `[parts, count]`.
+#[multiversion(targets = "simd")]
+pub(super) fn dots(queries: &[f32], depth: usize, keys: &[f32], stride: usize, count: usize, products: &mut [f32]) {
+    for key in 0..count {
+        let row = &keys[key * stride..][..queries.len()];
+        for (part, (query, key_part)) in queries.chunks_exact(depth).zip(row.chunks_exact(depth)).enumerate() {
+            products[part * count + key] = sum_of_pairs(query, key_part, |query, key| query * key);
+        }
+    }
+}
+
+/// `sums`, in parts of `depth`, of `count` rows of `values`, `stride` apart, each part of a row times its weight, `[parts, count]`.
+#[multiversion(targets = "simd")]
+pub(super) fn weighted_sums(weights: &[f32], depth: usize, values: &[f32], stride: usize, count: usize, sums: &mut [f32]) {
+    sums.fill(0.0);
+    for key in 0..count {
+        let row = &values[key * stride..][..sums.len()];
+        for (part, (sums, values)) in sums.chunks_exact_mut(depth).zip(row.chunks_exact(depth)).enumerate() {
+            let weight = weights[part * count + key];
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += weight * value;
+            }
+        }
+    }
+}
+
 /// `values *= scale`.
 #[multiversion(targets = "simd")]
 pub(super) fn scale(values: &mut [f32], scale: f32) {
@@ -132,8 +192,7 @@ pub(super) fn write_sum(a: &[f32], b: &[f32], sums: &mut [MaybeUninit<f32>]) {
 /// Turns `row` into `e^(row - log_sum_exp(row))`, the softmax, and gives the `log_sum_exp`.
 pub(super) fn softmax(row: &mut [f32]) -> f32 {
     let largest = max(row);
-    exp_in_place(row, largest);
-    let sum = sum(row);
+    let sum = exp_and_sum(row, largest);
     scale(row, 1.0 / sum);
     largest + sum.ln()
 }

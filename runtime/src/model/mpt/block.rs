@@ -82,12 +82,12 @@ impl Block {
             projected = projected.clamp(-bound, bound)?;
         }
         let part = |at: usize| op::columns(&projected, at * self.width, self.width);
-        let now = KeysValues { keys: part(1)?, values: part(2)? };
+        let now = KeysValues::new(part(1)?, part(2)?)?;
         let memory = match past.take() {
             Some(past) => past.extended(&now)?,
             None => now,
         };
-        let found = op::attention(&part(0)?, &memory.keys, &memory.values, self.heads, self.scale, scope)?;
+        let found = op::attention(&part(0)?, &memory.keys, &memory.values, self.heads, self.scale, memory.scope(scope))?;
         *past = Some(memory);
         let x = self.out.forward_then(&found, Then::residual(x), taps)?;
         let hidden = self.up.forward_then(&self.norm_2.forward(&x)?, Then::activation(Activation::Gelu), taps)?;

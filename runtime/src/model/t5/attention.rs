@@ -32,7 +32,7 @@ impl Attention {
 
     /// Keys and values of `x`, `[batch, keys, width]`.
     pub(super) fn keys_values(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<KeysValues> {
-        Ok(KeysValues { keys: self.k.forward(x, taps)?, values: self.v.forward(x, taps)? })
+        KeysValues::new(self.k.forward(x, taps)?, self.v.forward(x, taps)?)
     }
 
     /// `residual` and what the queries of `x` `[batch, time, width]` find in `memory`.
@@ -45,7 +45,7 @@ impl Attention {
         taps: &mut dyn Taps,
     ) -> Result<Tensor> {
         let queries = self.q.forward(x, taps)?;
-        let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, 1.0, scope)?;
+        let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, 1.0, memory.scope(scope))?;
         self.out.forward_then(&found, Then::residual(residual), taps)
     }
 }

@@ -58,7 +58,7 @@ impl Stack {
     ) -> Result<Tensor> {
         let time = x.dim(1)?;
         let bias = self.distances.bias(time, cache.time + time)?;
-        let itself = Scope { causal: self.side == Side::Decoder, places: padding, bias: Some(&bias) };
+        let itself = Scope { causal: self.side == Side::Decoder, places: padding, bias: Some(&bias), ..Scope::default() };
         let across = Scope { places: cache.places.as_deref(), ..Scope::default() };
         let mut hidden = x;
         for (block, layer) in self.blocks.iter().zip(&mut cache.layers) {

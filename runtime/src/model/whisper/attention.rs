@@ -34,7 +34,7 @@ impl Attention {
 
     /// Keys and values of `x`, `[batch, keys, width]`.
     pub(super) fn keys_values(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<KeysValues> {
-        Ok(KeysValues { keys: self.k.forward(x, taps)?, values: self.v.forward(x, taps)? })
+        KeysValues::new(self.k.forward(x, taps)?, self.v.forward(x, taps)?)
     }
 
     /// `residual` and what the queries of `x` `[batch, time, width]` find in `memory`. If `causal`, the last query sees every key, the one before it
@@ -48,7 +48,7 @@ impl Attention {
         taps: &mut dyn Taps,
     ) -> Result<Tensor> {
         let queries = self.q.forward(x, taps)?;
-        let scope = Scope { causal, ..Scope::default() };
+        let scope = memory.scope(Scope { causal, ..Scope::default() });
         let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, self.scale, scope)?;
         self.out.forward_then(&found, Then::residual(residual), taps)
     }

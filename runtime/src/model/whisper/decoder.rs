@@ -13,7 +13,7 @@ use super::config::Config;
 use crate::batch::Tokens;
 use crate::linear::{Dense, Linear};
 use crate::model::memory::KeysValues;
-use crate::model::{Cache, Source, Taps};
+use crate::model::{Cache, NoTaps, Source, Taps};
 use crate::{Fault, Result, op};
 
 pub(super) struct Decoder {
@@ -43,7 +43,19 @@ impl Decoder {
     /// An empty cache over `encoded`, `[batch, positions, width]`.
     pub(super) fn start(&self, encoded: &Tensor, taps: &mut dyn Taps) -> Result<DecoderCache> {
         let layer = |block: &Block| Ok(LayerCache { past: None, encoded: block.cross_attention.keys_values(encoded, taps)? });
-        Ok(DecoderCache { layers: self.blocks.iter().map(layer).collect::<Result<_>>()?, time: 0 })
+        let layers = self.blocks.iter().map(layer).collect::<Result<_>>()?;
+        Ok(DecoderCache { layers, time: 0, workspace: op::Workspace::default() })
+    }
+
+    /// The logits `[batch, vocab]` after the last of `tokens`. From the second step on, single tokens are computed in the memory of the
+    /// ones before.
+    pub(super) fn step(&self, tokens: &Tokens, cache: &mut DecoderCache) -> Result<Tensor> {
+        let mut workspace = std::mem::take(&mut cache.workspace);
+        let is_single = tokens.time() == 1 && cache.time > 0;
+        let mut pass = || self.head.forward(&op::last(&self.advance(tokens, cache, &mut NoTaps)?)?, &mut NoTaps);
+        let logits = if is_single { workspace.reuse(pass) } else { pass() };
+        cache.workspace = workspace;
+        logits
     }
 
     /// Feeds `tokens` after what `cache` holds; the normed output `[batch, time, width]` of the last block.
@@ -58,7 +70,7 @@ impl Decoder {
             .help("shorten the text, or cut the recording into shorter utterances"));
         }
         let vectors = op::embedding(&self.tokens, tokens.ids(), &[batch, time])?;
-        let mut hidden = vectors.broadcast_add(&self.positions.narrow(0, cache.time, time)?)?;
+        let mut hidden = op::add_positions(&vectors, &self.positions, cache.time)?;
         for (block, layer) in self.blocks.iter().zip(&mut cache.layers) {
             hidden = block.forward(&hidden, layer, taps)?;
         }
@@ -119,6 +131,8 @@ pub(super) struct DecoderCache {
     layers: Vec<LayerCache>,
     /// Tokens decoded so far.
     time: usize,
+    /// What one token after the other is computed in.
+    workspace: op::Workspace,
 }
 
 struct LayerCache {

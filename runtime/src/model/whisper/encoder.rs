@@ -46,7 +46,7 @@ impl Encoder {
             .help("use the preprocessor_config.json that came with the checkpoint"));
         }
         let halved = self.conv2.forward(&self.conv1.forward(features)?)?;
-        let mut hidden = halved.transpose(1, 2)?.contiguous()?.broadcast_add(&self.positions)?;
+        let mut hidden = op::add_positions(&halved.transpose(1, 2)?.contiguous()?, &self.positions, 0)?;
         for block in &self.blocks {
             hidden = block.forward(&hidden, taps)?;
         }

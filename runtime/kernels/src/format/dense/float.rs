@@ -174,19 +174,19 @@ impl<'a> Rows<'a> {
 }
 
 /// `count` tokens, `stride` apart, against one panel.
-struct Tile<'a, T> {
-    x: &'a [f32],
-    stride: usize,
-    count: usize,
-    cols: usize,
-    panel: &'a [T],
+pub(super) struct Tile<'a, T> {
+    pub(super) x: &'a [f32],
+    pub(super) stride: usize,
+    pub(super) count: usize,
+    pub(super) cols: usize,
+    pub(super) panel: &'a [T],
 }
 
 /// One tile; every token has room for as many results as the panel is wide.
-struct Multiply<'a, T> {
-    tile: Tile<'a, T>,
-    bias: &'a [f32],
-    results: Results,
+pub(super) struct Multiply<'a, T> {
+    pub(super) tile: Tile<'a, T>,
+    pub(super) bias: &'a [f32],
+    pub(super) results: Results,
 }
 
 impl<T: Floating> Kernel for Multiply<'_, T> {

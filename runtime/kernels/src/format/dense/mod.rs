@@ -7,8 +7,11 @@
 mod float;
 mod integer;
 mod nibble;
+mod panels;
 
 use half::bf16;
+
+pub use panels::Panels;
 
 use super::{Compressed, Format, Target};
 use crate::SparseMatrix;

@@ -7,6 +7,8 @@
 //! Heads are column ranges of `[tokens, width]` that the matrix products read and write where they lie. Each pair of sequence and
 //! head is computed by one thread, blocks in order, so that the result does not depend on the number of threads.
 
+mod forward;
+
 use std::ops::Range;
 
 use candle_core::{D, DType, Tensor};
@@ -20,6 +22,9 @@ use crate::profile::{self, Part};
 /// Scores of one block: this many fit the second-level cache twice.
 const BLOCK_SCORES: usize = 48 * 1024;
 
+/// Queries that the kernels multiply at once.
+const TILE: usize = 12;
+
 /// Which keys queries see, and what is added to their scores.
 #[derive(Clone, Copy, Default)]
 pub struct Scope<'a> {
@@ -28,13 +33,15 @@ pub struct Scope<'a> {
     /// Where each sequence lies among its keys, the rest being padding, `[batch]`; everywhere, where there are none. A query that
     /// is itself padding sees what no other one does, and its output means nothing.
     pub places: Option<&'a [Range<usize>]>,
+    /// How many rows of keys and values there are, the rest being room for more; all, where it is not said. Room is for inference alone.
+    pub keys: Option<usize>,
     /// Added to the scaled scores, `[heads, queries, keys]`, or `[heads, 1, keys]` where it is the same for all queries.
     pub bias: Option<&'a Tensor>,
 }
 
 impl Scope<'_> {
     /// Every query sees all keys up to its own place.
-    pub const CAUSAL: Self = Self { causal: true, places: None, bias: None };
+    pub const CAUSAL: Self = Self { causal: true, places: None, keys: None, bias: None };
 }
 
 /// `softmax(scale Q K^T + bias) V` for each head; `q: [batch, queries, width]`, `k` and `v: [batch, keys, width]`, `width` a multiple
@@ -45,19 +52,32 @@ impl Scope<'_> {
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, scope: Scope<'_>) -> Result<Tensor> {
     let shape = Heads::new(q, k, v, heads, scale, scope)?;
     if !q.device().is_cpu() {
-        return Ok(reference(q, k, v, scope.bias, &shape)?);
+        let [k, v] = [k, v].map(|filled| filled.narrow(1, 0, shape.keys));
+        return Ok(reference(q, &k?, &v?, scope.bias, &shape)?);
     }
-    let read = size_of::<f32>() * (2 * q.elem_count() + k.elem_count() + v.elem_count());
+    let read = 2 * size_of::<f32>() * (q.elem_count() + shape.batch * shape.keys * shape.width);
     let _span = profile::span(Part::Attention, || read);
     let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
     let bias = scope.bias.map(Tensor::contiguous).transpose()?;
-    let (out, log_sums) = {
+    let inputs = [&q, &k, &v, bias.as_ref().unwrap_or(&q)];
+    let is_watched = tape::is_watched(&inputs);
+    if is_watched && shape.room > shape.keys {
+        return Err(fault(format!("{} of {} keys are room, and gradients know none", shape.room - shape.keys, shape.room)));
+    }
+    let mut log_sums = Vec::new();
+    let out = {
         let bias = bias.as_ref().map(Values::of).transpose()?;
-        let (q, k, v) = (&Values::of(&q)?, &Values::of(&k)?, &Values::of(&v)?);
-        forward(&shape, Operands { q, k, v, bias: bias.as_deref() })
+        let (q_values, k, v) = (&Values::of(&q)?, &Values::of(&k)?, &Values::of(&v)?);
+        let operands = Operands { q: q_values, k, v, bias: bias.as_deref() };
+        tape::filled(&q.dims()[..2], shape.width, &inputs, |out| {
+            if shape.queries == 1 && !is_watched {
+                forward::one_query(&shape, operands, out);
+                return Ok(());
+            }
+            log_sums = vec![0.0; shape.batch * shape.heads * shape.queries];
+            forward::many_queries(&shape, operands, out, &mut log_sums)
+        })?
     };
-    let inputs: Vec<&Tensor> = [&q, &k, &v].into_iter().chain(&bias).collect();
-    let out = tape::output(out, q.shape(), &inputs)?;
     let kept = out.clone();
     tape::record(&out, move |dout, gradients| {
         let slopes = {
@@ -76,6 +96,11 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, s
         Ok(())
     });
     Ok(out)
+}
+
+/// A fault of the kernels, which were given what they cannot refuse.
+fn broken(error: sparsec_kernels::KernelError) -> crate::Fault {
+    crate::Fault::internal(format!("a product of attention failed: {error}"))
 }
 
 fn fault(message: String) -> crate::Fault {
@@ -105,6 +130,8 @@ struct Heads {
     batch: usize,
     queries: usize,
     keys: usize,
+    /// Rows of keys and values, the last of them without meaning where there are more than `keys`.
+    room: usize,
     width: usize,
     heads: usize,
     scale: f32,
@@ -118,8 +145,9 @@ impl Heads {
     /// Checks what attention was given.
     fn new(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, scope: Scope<'_>) -> Result<Self> {
         let (batch, queries, width) = q.dims3()?;
-        let keys = k.dim(1)?;
-        if k.dims() != [batch, keys, width] || v.dims() != k.dims() || heads == 0 || width % heads != 0 {
+        let room = k.dim(1)?;
+        let keys = scope.keys.unwrap_or(room);
+        if k.dims() != [batch, room, width] || keys > room || v.dims() != k.dims() || heads == 0 || width % heads != 0 {
             return Err(fault(format!(
                 "{heads} heads of attention were given {:?}, {:?} and {:?}",
                 q.dims(),
@@ -141,7 +169,7 @@ impl Heads {
             return Err(fault(format!("{heads} heads, {queries} queries and {keys} keys were given the bias {:?}", bias.dims())));
         }
         let places = scope.places.map(Box::from);
-        Ok(Self { batch, queries, keys, width, heads, scale, causal: scope.causal, places, bias_rows })
+        Ok(Self { batch, queries, keys, room, width, heads, scale, causal: scope.causal, places, bias_rows })
     }
 
     /// Width of one head.
@@ -168,7 +196,7 @@ impl Heads {
 
     /// The blocks of queries.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
-        let size = (BLOCK_SCORES / self.keys).clamp(8, 128);
+        let size = (BLOCK_SCORES / self.keys).clamp(TILE, 10 * TILE) / TILE * TILE;
         let queries = self.queries;
         (0..queries).step_by(size).map(move |first| first..queries.min(first + size))
     }
@@ -188,18 +216,6 @@ impl Heads {
     fn offset(&self, tokens: usize, sequence: usize, head: usize, row: usize) -> usize {
         (sequence * tokens + row) * self.width + head * self.depth()
     }
-}
-
-/// The values of the result, and `log sum exp` of each row of scores, `[batch, heads, queries]`.
-fn forward(shape: &Heads, operands: Operands<'_>) -> (Vec<f32>, Vec<f32>) {
-    let mut out = vec![0.0; operands.q.len()];
-    let mut log_sums = vec![0.0; shape.batch * shape.heads * shape.queries];
-    let shared = Shared::new(&mut out);
-    log_sums.par_chunks_mut(shape.queries.max(1)).enumerate().for_each_init(
-        || shape.scores(),
-        |scores, (at, log_sums)| forward_head(shape, at / shape.heads, at % shape.heads, operands, &shared, log_sums, scores),
-    );
-    (out, log_sums)
 }
 
 /// The gradients of queries, keys, values and bias. The bias is shared by all sequences, which therefore add to its gradient in order:
@@ -255,47 +271,6 @@ struct Wanted<'a> {
     dq: Shared<'a>,
     dk: Shared<'a>,
     dv: Shared<'a>,
-}
-
-fn forward_head(
-    shape: &Heads,
-    sequence: usize,
-    head: usize,
-    Operands { q, k, v, bias }: Operands<'_>,
-    out: &Shared<'_>,
-    log_sums: &mut [f32],
-    scores: &mut [f32],
-) {
-    for block in shape.blocks() {
-        let seen = shape.visible(sequence, block.end - 1).end;
-        let scores = &mut scores[..block.len() * seen];
-        let queries = shape.head(q, shape.queries, sequence, head, block.clone());
-        let keys = shape.head(k, shape.keys, sequence, head, 0..seen);
-        product(
-            MatrixMut::row_major(scores, block.len(), seen),
-            Onto::Nothing,
-            shape.scale,
-            queries,
-            keys.transposed(),
-            On::Thread,
-        );
-        let span = profile::span(Part::Softmax, || 0);
-        for (query, row) in block.clone().zip(scores.chunks_exact_mut(seen)) {
-            let visible = shape.visible(sequence, query);
-            if let Some(bias) = bias {
-                vector::add(row, shape.bias(bias, head, query));
-            }
-            log_sums[query] = vector::softmax(&mut row[visible.clone()]);
-            row[..visible.start].fill(0.0);
-            row[visible.end..].fill(0.0);
-        }
-        drop(span);
-        let offset = shape.offset(shape.queries, sequence, head, block.start);
-        // SAFETY: no other thread has this sequence and head, and this one view of its rows is gone before the next block.
-        let out = unsafe { out.part(offset, block.len(), shape.depth(), shape.width) };
-        let values = shape.head(v, shape.keys, sequence, head, 0..seen);
-        product(out, Onto::Nothing, 1.0, Matrix::row_major(scores, block.len(), seen), values, On::Thread);
-    }
 }
 
 fn backward_head(
@@ -355,6 +330,7 @@ fn backward_head(
 #[cfg(test)]
 mod tests {
     use super::super::check::{assert_operation, flat, variable};
+    use super::super::differentiate;
     use super::*;
 
     /// The fused operation and its reference, with three heads of 8.
@@ -391,7 +367,7 @@ mod tests {
         let bias = variable(&[3, 5, 9], 5);
         for places in [[0..9, 0..4], [2..9, 0..9], [3..7, 8..9]] {
             for causal in [false, true] {
-                let scope = Scope { causal, places: Some(&places), bias: None };
+                let scope = Scope { causal, places: Some(&places), ..Scope::default() };
                 assert_attention(5, 9, scope, None);
                 assert_attention(5, 9, scope, Some(&bias));
             }
@@ -408,6 +384,46 @@ mod tests {
         let alone = attention(&inside(&q), &inside(&k), &inside(&v), 3, 0.3, Scope::CAUSAL).unwrap();
         for (padded, alone) in flat(&inside(&padded)).iter().zip(flat(&alone)) {
             assert!((padded - alone).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn rows_that_are_room_are_not_seen() {
+        for queries in [1, 3] {
+            let (q, k, v) = (variable(&[2, queries, 24], 9), variable(&[2, 11, 24], 10), variable(&[2, 11, 24], 11));
+            let bias = variable(&[3, 1, 7], 12);
+            for (causal, bias) in [(false, None), (true, Some(bias.as_tensor()))] {
+                let scope = Scope { causal, bias, ..Scope::default() };
+                let [keys, values] = [&k, &v].map(|x| x.narrow(1, 0, 7).unwrap());
+                let exact = attention(&q, &keys, &values, 3, 0.3, scope).unwrap();
+                let roomy = attention(&q, &k, &v, 3, 0.3, Scope { keys: Some(7), ..scope }).unwrap();
+                assert_eq!(flat(&roomy), flat(&exact));
+            }
+        }
+        let (q, k) = (variable(&[1, 1, 24], 9), variable(&[1, 4, 24], 10));
+        assert!(attention(&q, &k, &k, 3, 0.3, Scope { keys: Some(5), ..Scope::default() }).is_err());
+        let roomy = || attention(&q, &k, &k, 3, 0.3, Scope { keys: Some(3), ..Scope::default() });
+        assert!(differentiate(|| Ok((roomy()?, ()))).is_err(), "gradients know no room");
+    }
+
+    #[test]
+    fn one_query_of_each_sequence_is_one_of_many() {
+        let (q, k, v) =
+            (variable(&[2, 1, 40], 1).detach(), variable(&[2, 70, 40], 2).detach(), variable(&[2, 70, 40], 3).detach());
+        let bias = variable(&[5, 1, 70], 4).detach();
+        let places = [3..70, 0..9];
+        for scope in [
+            Scope::default(),
+            Scope { bias: Some(&bias), ..Scope::CAUSAL },
+            Scope { places: Some(&places), bias: Some(&bias), ..Scope::default() },
+        ] {
+            let shape = Heads::new(&q, &k, &v, 5, 0.3, scope).unwrap();
+            let expected = flat(&reference(&q, &k, &v, scope.bias, &shape).unwrap());
+            for threads in [1, 2, 3, 7] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let found = flat(&pool.install(|| attention(&q, &k, &v, 5, 0.3, scope)).unwrap());
+                assert!(found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-5), "{threads}");
+            }
         }
     }
 
