@@ -25,6 +25,7 @@ pub mod metric;
 pub mod model;
 pub mod op;
 pub mod optimizer;
+pub mod pattern;
 pub mod postcondition;
 pub mod profile;
 pub mod pruner;

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use crate::pruner::Scope;
+use crate::pruner::{Pattern, Scope};
 use crate::{Checkpoint, Fault, Result, weight};
 
 /// Weights by which a sparsity may be missed in a tensor, or in all of them together where they are pruned together: that of rounding.
@@ -31,6 +31,21 @@ pub fn sparsity_reached(before: &Checkpoint, after: &Checkpoint, layers: &[Strin
         if removed.abs_diff(asked) > TOLERANCE {
             let name = if let [path] = group { format!("`{path}`") } else { format!("the {} layers together", group.len()) };
             return Err(Fault::running(format!("{asked} of {weights} weights of {name} were to be removed, and {removed} were")));
+        }
+    }
+    Ok(())
+}
+
+/// No group of a row of any of `layers` keeps more than `pattern` says.
+pub fn pattern_held(after: &Checkpoint, layers: &[String], pattern: Pattern) -> Result<()> {
+    let Pattern::Groups { kept, of } = pattern else { return Ok(()) };
+    for path in layers {
+        let mask = after.masks.get(path).ok_or_else(|| Fault::running(format!("`{path}` was to be pruned and has no mask")))?;
+        let full = |row: usize, start: usize| (start..start + of).filter(|&col| mask.keeps(row, col)).count() > kept;
+        let broken =
+            (0..mask.rows()).find_map(|row| (0..mask.cols()).step_by(of).find(|&start| full(row, start)).map(|at| (row, at)));
+        if let Some((row, column)) = broken {
+            return Err(Fault::running(format!("`{path}` keeps more than {pattern} in row {row} from column {column} on")));
         }
     }
     Ok(())

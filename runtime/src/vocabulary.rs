@@ -6,7 +6,7 @@ use sparsec_compiler::{Call, Kind, Module, Param, Value, Vocabulary, Word};
 
 use crate::dataset::MANIFESTS;
 use crate::model::ModuleKind;
-use crate::{augmentation, export, loss, metric, optimizer, pruner, quantizer, schedule, stage};
+use crate::{augmentation, export, loss, metric, optimizer, pattern, pruner, quantizer, schedule, stage};
 
 /// The editions whose recipes are understood.
 pub const EDITIONS: &[u32] = &[2026];
@@ -28,6 +28,7 @@ fn words() -> Vec<Word> {
     words.push(stage::staged());
     words.extend(MANIFESTS.words());
     words.extend(pruner::PRUNERS.words());
+    words.extend(pattern::words());
     words.extend(stage::PLANS.words());
     words.extend(quantizer::QUANTIZERS.words());
     words.extend(quantizer::SCHEMES.words());
@@ -125,6 +126,7 @@ mod tests {
             "metric",
             "model",
             "optimizer",
+            "pattern",
             "pruner",
             "quantizer",
             "schedule",

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use sparsec_kernels::Pattern;
 
 use crate::checkpoint::{Parameter, masks};
 use crate::model::NoTaps;
@@ -91,10 +92,19 @@ impl Record {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             provenance: provenance.clone(),
-            pattern: "unstructured".to_owned(),
+            pattern: pattern(checkpoint),
             mask_hash: masks::hash(&checkpoint.masks).to_hex().to_string(),
             layers: checkpoint.masks.iter().map(layer).collect(),
         }
+    }
+}
+
+/// The pattern that all masks have, such as `2:4`, or else `unstructured`.
+fn pattern(checkpoint: &Checkpoint) -> String {
+    let mut found = checkpoint.masks.values().map(Pattern::of);
+    match found.next() {
+        Some(first @ Pattern::Group { .. }) if found.all(|pattern| pattern == first) => first.to_string(),
+        _ => "unstructured".to_owned(),
     }
 }
 

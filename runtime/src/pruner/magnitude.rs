@@ -1,14 +1,14 @@
 //! `magnitude`: the weights of least absolute value go, and the others stay as they are.
 //!
-//! Removes exactly `round(weights * sparsity)`, in each layer or over all of them; ties by index. Reference: Han et al.,
+//! Removes exactly `round(weights * sparsity)`, in each layer or over all of them, or as many of every group; ties by index. Reference: Han et al.,
 //! "Learning both Weights and Connections" (arXiv 1506.02626); the two scopes are those of Wanda's baseline (arXiv 2306.11695).
 
 use rayon::prelude::*;
 
 use super::rank::{self, key};
-use super::{Calibration, PrunedLayer, Pruner, Request};
+use super::{Calibration, Pattern, PrunedLayer, Pruner, Request};
 use crate::weight::{self, Weight};
-use crate::{Checkpoint, Mask, Result, choice, word};
+use crate::{Checkpoint, Fault, Mask, Result, choice, word};
 
 /// Which weights compete with each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,10 @@ impl Pruner for Magnitude {
     ) -> Result<()> {
         let request = request.checked()?;
         match self.scope {
+            Scope::Global if request.pattern != Pattern::Unstructured => {
+                Err(Fault::input(format!("with {} every group loses as many, and layers do not compete", request.pattern))
+                    .help("write `method: magnitude`"))
+            }
             Scope::Uniform => request.layers.chunks(1).try_for_each(|layer| prune_together(checkpoint, request, layer, done)),
             Scope::Global => prune_together(checkpoint, request, request.layers, done),
         }
@@ -65,11 +69,15 @@ fn prune_together(
     let mut keys = Vec::new();
     for path in layers {
         let weight = Weight::read(checkpoint, path)?;
+        request.pattern.fits(path, weight.inputs)?;
         keys.extend(magnitudes(&weight, &weight.mask(checkpoint, path)?));
         weights.push(weight);
     }
     let before = keys.iter().filter(|&&key| key == rank::REMOVED).count();
-    let removed = rank::lowest(&keys, request.removals(keys.len()).max(before));
+    let removed = match request.pattern {
+        Pattern::Unstructured => rank::lowest(&keys, request.removals(keys.len()).max(before)),
+        Pattern::Groups { kept, of } => rank::lowest_of_each(&keys, of - kept, of),
+    };
 
     let mut start = 0;
     let mut finished = Vec::with_capacity(layers.len());

@@ -1,7 +1,7 @@
 //! The shelf of pruners: which weights go, and what happens to those that stay.
 //!
 //! Every pruner keeps these promises, and the contract tests below hold every row of the table to them: the asked share is removed
-//! exactly, `round(weights * sparsity)` in all; the same checkpoint, request and calibration rows give the same masks; what a mask
+//! exactly, `round(weights * sparsity)` in all or, where a pattern says so, of every group; the same checkpoint, request and calibration rows give the same masks; what a mask
 //! removed stays removed and counts; a weight that is not finite is a fault that names its layer.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::shelf::Shelf;
-use crate::{Checkpoint, Fault, Result, choice, row, shelved};
+use crate::{Checkpoint, Fault, Result, row, shelved};
 
 mod calibration;
 mod hessian;
@@ -17,18 +17,10 @@ mod magnitude;
 mod rank;
 mod sparsegpt;
 
+pub use crate::pattern::Pattern;
 pub use calibration::RowCalibration;
 pub use magnitude::{Magnitude, Scope};
 pub use sparsegpt::SparseGpt;
-
-/// How the zeros must lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pattern {
-    /// Anywhere.
-    Unstructured,
-}
-
-choice! { Pattern { Unstructured = "unstructured" } }
 
 /// Every pruner.
 pub static PRUNERS: Shelf<dyn Pruner> = Shelf::new("pruner", &[row!(dyn Pruner, Magnitude), row!(dyn Pruner, SparseGpt)]);
@@ -48,10 +40,10 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The request with a share that makes sense.
     fn checked(&self) -> Result<&Self> {
-        if (0.0..=1.0).contains(&self.sparsity) {
-            return Ok(self);
+        if !(0.0..=1.0).contains(&self.sparsity) {
+            return Err(Fault::input(format!("a sparsity of {} is not between 0 and 1", self.sparsity)));
         }
-        Err(Fault::input(format!("a sparsity of {} is not between 0 and 1", self.sparsity)))
+        self.pattern.check(self.sparsity).map(|()| self)
     }
 
     /// Weights to remove among `weights`.

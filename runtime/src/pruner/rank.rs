@@ -25,6 +25,12 @@ pub(super) fn lowest(keys: &[u32], count: usize) -> Vec<bool> {
     marked
 }
 
+/// Marks the `count` lowest of every `of` keys that follow each other, and all that are [`REMOVED`]; among equal ones the first.
+pub(super) fn lowest_of_each(keys: &[u32], count: usize, of: usize) -> Vec<bool> {
+    let already = |keys: &[u32]| keys.iter().filter(|&&key| key == REMOVED).count();
+    keys.chunks(of).flat_map(|keys| lowest(keys, count.max(already(keys)))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +44,12 @@ mod tests {
         assert_eq!(lowest(&keys, 4), [true, true, true, false, true, false]);
         assert_eq!(lowest(&keys, 9), [true; 6]);
         assert_eq!(key(-0.0), key(0.0));
+    }
+
+    #[test]
+    fn groups_lose_as_many_each_and_what_was_removed_stays_so() {
+        let keys = [key(4.0), key(1.0), key(2.0), key(2.0), REMOVED, REMOVED, key(1.0), REMOVED];
+        assert_eq!(lowest_of_each(&keys, 2, 4), [false, true, true, false, true, true, false, true]);
     }
 
     proptest! {

@@ -7,6 +7,8 @@
 //! Differs from the authors' code in one thing: theirs removes every score up to the one at index `n * s`, that is one weight more
 //! in each block and all of its ties; here the removals up to each block's end are `round(n * s)` of the weights up to there.
 //!
+//! Where a pattern keeps so many of each group, every row chooses in each group of columns for itself, as in the authors' code.
+//!
 //! Layers go by transformer block: the inputs of a block come from the pruned blocks before it.
 
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use rayon::prelude::*;
 
 use super::hessian::InverseFactor;
 use super::rank::{self, key};
-use super::{Calibration, PrunedLayer, Pruner, Request};
+use super::{Calibration, Pattern, PrunedLayer, Pruner, Request};
 use crate::shelf::Ratio;
 use crate::weight::Weight;
 use crate::{Checkpoint, Fault, Mask, Result, word};
@@ -56,6 +58,7 @@ impl Pruner for SparseGpt {
                     .map_err(|fault| Fault { message: format!("pruning `{path}`: {}", fault.message), ..fault })?;
                 for (path, hessian) in same_input {
                     let before = Weight::read(checkpoint, path)?;
+                    request.pattern.fits(path, before.inputs)?;
                     let mut weight = before.clone();
                     let mask = self.sweep(&mut weight, &factor, checkpoint.masks.get(*path), request);
                     finished.push(PrunedLayer {
@@ -78,16 +81,21 @@ impl SparseGpt {
     /// Prunes one weight in place, block of columns by block of columns; weights that `before` removes go again.
     fn sweep(&self, weight: &mut Weight, factor: &InverseFactor, before: Option<&Mask>, request: &Request<'_>) -> Mask {
         let (out, inputs) = (weight.out, weight.inputs);
+        // Groups choose one after the other, each by the weights as those before it have left them.
+        let columns = if let Pattern::Groups { of, .. } = request.pattern { of } else { self.block.max(1) };
         for row in weight.values.chunks_exact_mut(inputs.max(1)) {
             factor.dead.iter().for_each(|&col| row[col] = 0.0);
         }
         let mut removed = vec![false; out * inputs];
         let mut so_far = 0;
-        for start in (0..inputs).step_by(self.block.max(1)) {
-            let end = (start + self.block.max(1)).min(inputs);
+        for start in (0..inputs).step_by(columns) {
+            let end = (start + columns).min(inputs);
             let keys = block_keys(weight, factor, before, start..end);
             let already = keys.iter().filter(|&&key| key == rank::REMOVED).count();
-            let chosen = rank::lowest(&keys, request.removals(out * end).saturating_sub(so_far).max(already));
+            let chosen = match request.pattern {
+                Pattern::Unstructured => rank::lowest(&keys, request.removals(out * end).saturating_sub(so_far).max(already)),
+                Pattern::Groups { kept, of } => rank::lowest_of_each(&keys, of - kept, of),
+            };
             so_far += chosen.iter().filter(|&&chosen| chosen).count();
             weight.values.par_chunks_exact_mut(inputs).zip(chosen.par_chunks_exact(end - start)).for_each(|(row, chosen)| {
                 for (col, _) in (start..end).zip(chosen).filter(|&(_, &chosen)| chosen) {

@@ -158,6 +158,42 @@ proptest! {
     }
 }
 
+/// Every group of every row loses as many, the same ones each time, and a second call changes nothing.
+#[test]
+fn groups_keep_what_the_pattern_says() {
+    let layers = ["m.layers.0.q".to_owned(), "m.layers.1.fc".to_owned()];
+    for (name, pruner) in pruners() {
+        for (kept, of) in [(2, 4), (1, 3), (8, 12)] {
+            let request =
+                Request { layers: &layers[..1], sparsity: 1.0 - kept as f64 / of as f64, pattern: Pattern::Groups { kept, of } };
+            let prune =
+                |checkpoint: &mut Checkpoint| pruner.prune(checkpoint, &request, Some(&mut FixedInputs), &mut |_, _| Ok(()));
+            let (mut one, mut two) = (checkpoint(7), checkpoint(7));
+            if pruner.scope() == Scope::Global {
+                assert!(prune(&mut one).is_err(), "{name}");
+                continue;
+            }
+            prune(&mut one).unwrap();
+            let mask = &one.masks[&layers[0]];
+            for row in 0..mask.rows() {
+                for start in (0..mask.cols()).step_by(of) {
+                    assert_eq!((start..start + of).filter(|&col| mask.keeps(row, col)).count(), kept, "{name}, {kept}:{of}");
+                }
+            }
+            let mut masked = values(&one, &layers[0]);
+            mask.apply(&mut masked);
+            assert_eq!(masked, values(&one, &layers[0]), "{name}");
+            prune(&mut two).unwrap();
+            prune(&mut two).unwrap();
+            assert_eq!((&one.masks, values(&one, &layers[0])), (&two.masks, values(&two, &layers[0])), "{name}");
+            // 33 inputs are no whole groups of 4, nor of 12.
+            let request = Request { layers: &layers[1..], ..request };
+            let pruned = pruner.prune(&mut one, &request, Some(&mut FixedInputs), &mut |_, _| Ok(()));
+            assert_eq!(pruned.is_ok(), 33 % of == 0, "{name}");
+        }
+    }
+}
+
 #[test]
 fn every_row_is_tested() {
     for name in PRUNERS.names() {
@@ -278,18 +314,20 @@ fn sparsegpt_does_what_the_authors_code_does() {
     let fixture = include_bytes!("../../tests/fixtures/sparsegpt.safetensors");
     let tensors = candle_core::safetensors::load_buffer(fixture, &Device::Cpu).unwrap();
     let cases: Vec<&str> = tensors.keys().filter_map(|name| name.strip_suffix("/settings")).collect();
-    assert_eq!(cases.len(), 5);
+    assert_eq!(cases.len(), 7);
     for case in cases {
         let tensor = |part: &str| tensors[&format!("{case}/{part}")].clone();
         let flat = |part: &str| tensor(part).flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let settings = tensor("settings").to_vec1::<f64>().unwrap();
-        let (block, sparsity, damping) = (settings[0] as usize, settings[1], settings[2]);
+        let (block, sparsity, damping, of) = (settings[0] as usize, settings[1], settings[2], settings[3] as usize);
+        let kept = (of as f64 * (1.0 - sparsity)).round() as usize;
+        let pattern = if of == 0 { Pattern::Unstructured } else { Pattern::Groups { kept, of } };
         let mut pruned = checkpoint(1);
         pruned.tensors.insert("fc.weight".into(), tensor("weight").into());
         SparseGpt { damping: Ratio(damping), block }
             .prune(
                 &mut pruned,
-                &Request { layers: &["fc".to_owned()], sparsity, pattern: Pattern::Unstructured },
+                &Request { layers: &["fc".to_owned()], sparsity, pattern },
                 Some(&mut Given(flat("hessian").into())),
                 &mut |_, _| Ok(()),
             )

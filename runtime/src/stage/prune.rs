@@ -45,6 +45,7 @@ impl Stage for Prune {
     }
 
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
+        self.pattern.check(self.sparsity.0)?;
         let before = work.model(&self.model)?;
         let mut checkpoint = before.clone();
         let mut finished: BTreeMap<String, PrunedLayer> = BTreeMap::new();
@@ -103,7 +104,10 @@ impl Stage for Prune {
         };
         self.method.prune(&mut checkpoint, &request, calibration, &mut done)?;
 
-        postcondition::sparsity_reached(&before, &checkpoint, &self.layers.0, self.sparsity.0, self.method.scope())?;
+        if self.pattern == Pattern::Unstructured {
+            postcondition::sparsity_reached(&before, &checkpoint, &self.layers.0, self.sparsity.0, self.method.scope())?;
+        }
+        postcondition::pattern_held(&checkpoint, &self.layers.0, self.pattern)?;
         postcondition::others_untouched(&before, &checkpoint, &self.layers.0)?;
         postcondition::masks_kept(&before, &checkpoint)?;
         postcondition::all_finite(&checkpoint)?;
@@ -116,6 +120,7 @@ impl Stage for Prune {
     }
 
     fn outline(&self, _: &dyn Inputs, outline: &mut Outline) -> Result<()> {
+        self.pattern.check(self.sparsity.0)?;
         outline.prune(&self.layers.0, self.sparsity.0);
         Ok(())
     }
