@@ -109,6 +109,8 @@ impl Events for Progress {
                 let how = if record.reused { "reused".to_owned() } else { text::seconds(record.seconds) };
                 self.finish(&format!("[{}/{}] {} ({}) {how}", index + 1, self.stages, record.name, record.word));
             }
+            Event::Fetching => self.start("fetching".to_owned()),
+            Event::Fetched { folder } => self.finish(&format!("fetched into {}", folder.display())),
             Event::Measuring => self.start("measuring size, memory and speed".to_owned()),
             Event::Measured { seconds } => self.finish(&format!("measuring took {}", text::seconds(seconds))),
         }

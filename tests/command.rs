@@ -32,12 +32,43 @@ fn recipe(text: &str) -> (tempfile::TempDir, String) {
     (folder, path)
 }
 
+/// The recipes in a folder of the repository.
+fn recipes(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+    entries.map(|entry| entry.unwrap().path().display().to_string()).filter(|path| path.ends_with(".sq")).collect()
+}
+
+/// Their weights are not here, and nobody runs them by accident.
+#[test]
+fn the_runs_of_the_paper_are_planned_from_configurations_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for recipe in recipes("recipes/paper") {
+        let output = sparsec_in(folder.path(), &["plan", &recipe]);
+        let plan = text(&output.stdout);
+        assert!(
+            output.status.success() && plan.contains("only `config.json` was read"),
+            "{recipe}: {plan}{}",
+            text(&output.stderr)
+        );
+        let output = sparsec_in(folder.path(), &["run", &recipe]);
+        assert_eq!(output.status.code(), Some(2), "{recipe}");
+        assert!(text(&output.stderr).contains("there is neither model.safetensors nor"), "{recipe}: {}", text(&output.stderr));
+    }
+    let mpt = recipes("recipes/paper").into_iter().find(|path| path.contains("mpt")).unwrap();
+    for (pattern, sparsity, kept) in
+        [("2:4", "50%", true), ("16:32", "50%", true), ("16:64", "75%", true), ("16:64", "50%", false)]
+    {
+        let (pattern, sparsity) = (format!("pattern={pattern}"), format!("sparsity={sparsity}"));
+        let output = sparsec_in(folder.path(), &["plan", &mpt, "--set", &pattern, "--set", &sparsity]);
+        assert_eq!(output.status.success(), kept, "{pattern} {sparsity}: {}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn shipped_recipes_have_nothing_wrong() {
-    let recipes = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes")).unwrap();
-    let recipes = recipes.map(|entry| entry.unwrap().path().display().to_string()).filter(|path| path.ends_with(".sq"));
-    let arguments: Vec<String> = std::iter::once("check".to_owned()).chain(recipes).collect();
-    assert!(arguments.len() >= 4, "{arguments:?}");
+    let arguments: Vec<String> =
+        ["check".to_owned()].into_iter().chain(recipes("recipes")).chain(recipes("recipes/paper")).collect();
+    assert!(arguments.len() >= 10, "{arguments:?}");
     let output = sparsec(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
     assert_eq!(text(&output.stdout).matches("nothing wrong").count(), arguments.len() - 1);

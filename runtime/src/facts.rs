@@ -9,8 +9,8 @@ use std::path::{Component, Path, PathBuf};
 
 use sparsec_compiler::{Call, Facts, Field, Module, Refusal, StageGraph, StepRef};
 
-use crate::checkpoint::Header;
 use crate::dataset::{Access, Dataset};
+use crate::hub::{Hub, Name};
 use crate::shelf::{DataRef, InputPath, Item, argument};
 use crate::stage::{Data, DatasetStage, Finetune, Initialize, Load, Take};
 use crate::vocabulary::kind_name;
@@ -21,14 +21,22 @@ use crate::{Fault, Result, model};
 pub struct Files {
     folder: PathBuf,
     root: Option<PathBuf>,
+    /// Where checkpoints are found that are no folder.
+    hub: Hub,
 }
 
 impl Files {
-    /// The files around the recipe at `recipe`; all files of the machine if `anywhere`.
+    /// The files around the recipe at `recipe`; all files of the machine if `anywhere`. Checkpoints may also come from the hub that the
+    /// environment names.
     pub fn of(recipe: &Path, anywhere: bool) -> Self {
         let folder = recipe.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let root = (!anywhere).then(|| folder.canonicalize().unwrap_or_else(|_| folder.clone()));
-        Self { folder, root }
+        Self { folder, root, hub: Hub::from_environment(false) }
+    }
+
+    /// The same files, and another hub.
+    pub fn with(self, hub: Hub) -> Self {
+        Self { hub, ..self }
     }
 
     /// The file that the recipe calls `path`.
@@ -44,6 +52,35 @@ impl Files {
                 .help("a recipe reads only what lies beside or below it; pass `--allow-outside` if you trust this one")),
             _ => Ok(full),
         }
+    }
+
+    /// The folder of the checkpoint that the recipe calls `name`: beside the recipe, or in the cache of the hub, with its commit.
+    ///
+    /// # Errors
+    /// When it is in neither, or lies outside the root.
+    pub fn checkpoint(&self, name: &str) -> Result<(PathBuf, Option<String>)> {
+        match self.on_hub(name) {
+            None => self.find(name).map(|folder| (folder, None)),
+            Some(name) => {
+                let found = self.hub.find(&name).ok_or_else(|| self.hub.absent(&name))?;
+                Ok((found.folder, Some(found.commit)))
+            }
+        }
+    }
+
+    /// What `name` is called on the hub, if it can be there and is no folder here.
+    fn on_hub(&self, name: &str) -> Option<Name> {
+        Name::parse(name).filter(|_| !self.folder.join(name).exists())
+    }
+
+    /// The model that the recipe calls `name`, if it would have to be fetched.
+    pub fn to_fetch(&self, name: &str) -> Option<Name> {
+        self.on_hub(name).filter(|name| self.hub.find(name).is_none())
+    }
+
+    /// Where checkpoints are found that are no folder.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Which files a manifest among them may name.
@@ -114,9 +151,10 @@ impl Facts for FileFacts {
         let modules = || -> Result<Option<Vec<model::Module>>> {
             if call.word == Load::NAME {
                 let load = Load::from_call(call)?;
-                let header = Header::read(&self.folder(&load.checkpoint)?)?;
-                load.family.map_or(Ok(()), |family| family.check(header.config()))?;
-                Ok(Some(header.modules().to_vec()))
+                match self.files.to_fetch(&load.checkpoint.0) {
+                    Some(_) => Ok(None),
+                    None => load.modules(&self.files.checkpoint(&load.checkpoint.0)?.0).map(Some),
+                }
             } else if call.word == Initialize::NAME {
                 let folder = self.folder(&Initialize::from_call(call)?.config)?;
                 let config = crate::checkpoint::config(&folder)?;

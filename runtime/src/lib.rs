@@ -17,6 +17,7 @@ pub mod facts;
 pub mod fault;
 pub mod folder;
 pub mod generate;
+pub mod hub;
 pub mod linear;
 pub mod loss;
 pub mod measure;

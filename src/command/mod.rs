@@ -6,6 +6,7 @@ mod decode_once;
 mod doctor;
 mod eval;
 mod explain;
+mod fetch;
 mod generate;
 mod inspect;
 mod kernels;
@@ -28,7 +29,8 @@ use crate::progress::Progress;
 
 /// Compile and run recipes for sparse fine-tuning: prune, distil, quantize and measure transformer models.
 ///
-/// Results go to stdout, progress and diagnostics to stderr. There is no telemetry and no network access.
+/// Results go to stdout, progress and diagnostics to stderr. There is no telemetry; only `run` uses the
+/// network, to fetch a model that its recipe loads from the hub and that is not in the cache yet.
 #[derive(Parser)]
 #[command(
     version,

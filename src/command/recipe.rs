@@ -2,6 +2,7 @@
 
 use sparsec_compiler::{Color, Compilation, Options, SourceSet, compile};
 use sparsec_runtime::facts::{FileFacts, Files};
+use sparsec_runtime::hub::Hub;
 use sparsec_runtime::vocabulary::vocabulary;
 use sparsec_runtime::{Fault, Result};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,9 @@ pub struct Settings {
     /// Let the recipe and its manifests read files outside their folders, and write outside the working directory
     #[arg(long)]
     pub allow_outside: bool,
+    /// Fetch nothing from the hub; what is in its cache is used
+    #[arg(long)]
+    pub offline: bool,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
@@ -49,11 +53,16 @@ impl Recipe {
 
     /// The files that the recipe may read.
     pub fn files(&self) -> Files {
-        Files::of(&self.path, self.settings.allow_outside)
+        self.settings.files(&self.path)
     }
 }
 
 impl Settings {
+    /// The files that the recipe at `path` may read.
+    fn files(&self, path: &Path) -> Files {
+        Files::of(path, self.allow_outside).with(Hub::from_environment(self.offline))
+    }
+
     /// Compiles the recipe at `path`.
     pub fn compile(&self, path: &Path) -> Result<Compilation> {
         let text = std::fs::read_to_string(path).map_err(|error| Fault::reading(path, &error))?;
@@ -62,7 +71,7 @@ impl Settings {
 
     /// Compiles `text` as if it stood at `path`.
     pub fn compile_text(&self, path: &Path, text: String) -> Compilation {
-        let facts = FileFacts::new(Files::of(path, self.allow_outside));
+        let facts = FileFacts::new(self.files(path));
         let options = Options { sets: self.sets.clone(), outside_paths: self.allow_outside };
         compile(SourceSet::new(path.display().to_string(), text), vocabulary(), &facts, &options)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::recipe::Recipe;
-use super::{decode_once, kernels};
+use super::{decode_once, fetch, kernels};
 use crate::exit::{Exit, INTERRUPTED};
 use crate::progress::Progress;
 use crate::terminal;
@@ -41,6 +41,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit> {
+    fetch::absent(&arguments.recipe)?;
     let compilation = arguments.recipe.compile_or_report()?;
     let options = Options {
         sources: &compilation.sources,

@@ -65,6 +65,16 @@ impl Header {
         folder.join(WEIGHTS).exists() || folder.join(INDEX).exists()
     }
 
+    /// Whether `folder` is a checkpoint whose weights are still to come: nothing in it could be meant for them.
+    pub fn is_without_weights(folder: &Path) -> bool {
+        let is_bin = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == "bin"))
+        };
+        folder.join(CONFIG).is_file()
+            && !Self::has_weights(folder)
+            && !std::fs::read_dir(folder).is_ok_and(|mut files| files.any(is_bin))
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder

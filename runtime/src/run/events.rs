@@ -52,6 +52,13 @@ pub enum Event<'a> {
         /// What it did.
         record: &'a StageRecord,
     },
+    /// A model is fetched from the hub.
+    Fetching,
+    /// It is there.
+    Fetched {
+        /// The folder of its files.
+        folder: &'a Path,
+    },
     /// Every step is done, and the models are measured for the report.
     Measuring,
     /// The measuring is over.

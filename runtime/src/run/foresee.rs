@@ -11,9 +11,12 @@ use sparsec_kernels::Tuning;
 
 use super::execute::{Receipt, Run, written};
 use super::{Failure, Options, Silent, State, finished, keys, read_json, scores};
+use crate::checkpoint::Header;
 use crate::dataset::Dataset;
 use crate::metric;
-use crate::stage::{Inputs, Outline, Output, STAGES, Size, StageRow};
+use crate::model::Module;
+use crate::shelf::Item;
+use crate::stage::{Inputs, Load, Outline, Output, STAGES, Size, StageRow, Take};
 use crate::{Result, disk};
 
 /// One step, as a run would meet it now.
@@ -33,7 +36,7 @@ pub struct Foreseen {
 /// A checkpoint or a data set that cannot be read, with the call that names it.
 pub fn foresee(plan: &Plan, options: &Options<'_>) -> Result<Vec<Foreseen>, Failure> {
     let run = Run::with(plan, options, State::look(&options.directory), Tuning::default())?;
-    let mut sight = Sight { run, outlines: BTreeMap::new(), cached: Vec::new() };
+    let mut sight = Sight { run, outlines: BTreeMap::new(), is_incomplete: false, cached: Vec::new() };
     let failed = |step: &Step, fault| Failure { fault, span: Some(step.span) };
     plan.steps.iter().map(|step| sight.step(step).map_err(|fault| failed(step, fault))).collect()
 }
@@ -41,6 +44,8 @@ pub fn foresee(plan: &Plan, options: &Options<'_>) -> Result<Vec<Foreseen>, Fail
 struct Sight<'a> {
     run: Run<'a>,
     outlines: BTreeMap<usize, Outline>,
+    /// Whether the weights of a model are still to come.
+    is_incomplete: bool,
     /// Of every step seen, whether its work is done or has to be done in every run.
     cached: Vec<bool>,
 }
@@ -56,15 +61,33 @@ impl Sight<'_> {
                     self.artifact(call, key)?
                 } else if row.kept {
                     self.kept(step, key)
+                } else if let Some(modules) = self.without_weights(call)? {
+                    self.outlines.insert(step.id.index(), Outline::dense(modules));
+                    self.is_incomplete = true;
+                    (false, "its weights are not here yet: only `config.json` was read".to_owned())
                 } else {
-                    self.run.stage(step, call, key, &mut Silent)?;
-                    (false, "comes from its files in every run".to_owned())
+                    match self.run.stage(step, call, key, &mut Silent) {
+                        Ok(_) => (false, "comes from its files in every run".to_owned()),
+                        // Where weights are still to come, so may be the data.
+                        Err(fault) if self.is_incomplete && call.word == Take::NAME => (false, fault.message),
+                        Err(fault) => return Err(fault),
+                    }
                 }
             }
         };
         self.cached.push(cached || step.call().is_some_and(|call| STAGES.iter().any(|row| row.name == call.word && !row.kept)));
         let model = self.outline(step)?.map(|outline| outline.size());
         Ok(Foreseen { cached, why, model })
+    }
+
+    /// The modules of the model that `call` loads, if its weights are still to come.
+    fn without_weights(&self, call: &Call) -> Result<Option<Vec<Module>>> {
+        if call.word != Load::NAME {
+            return Ok(None);
+        }
+        let load = Load::from_call(call)?;
+        let (folder, _) = self.run.files().checkpoint(&load.checkpoint.0)?;
+        Header::is_without_weights(&folder).then(|| load.modules(&folder)).transpose()
     }
 
     /// Whether the stage `step` is finished.
@@ -118,11 +141,11 @@ impl Sight<'_> {
         let base = call.arguments.iter().find_map(|argument| argument.value.as_step()).and_then(|model| above(model.step));
         let outline = match (made, base) {
             (Some(made), _) => made,
+            (None, None) => return Ok(self.outlines.get(&step.id.index())),
             (None, Some(mut base)) => {
                 (StageRow::of(call)?.outline)(call, &self.run, &mut base)?;
                 base
             }
-            (None, None) => return Ok(None),
         };
         Ok(Some(self.outlines.entry(step.id.index()).or_insert(outline)))
     }

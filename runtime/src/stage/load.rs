@@ -1,17 +1,19 @@
 //! `load`: a checkpoint folder in Hugging Face layout, as it is.
 
+use std::path::Path;
+
 use sparsec_compiler::{Kind, Value, Word};
 
 use super::{Output, Stage, Work, word_of};
-use crate::checkpoint::masks;
-use crate::model::FAMILIES;
+use crate::checkpoint::{self, Header, masks};
+use crate::model::{FAMILIES, Module};
 use crate::shelf::{InputPath, Parameter, unexpected};
 use crate::{Checkpoint, Fault, FaultKind, Result, model, postcondition, word};
 
 word! {
-    /// Reads a model from a checkpoint folder in Hugging Face layout.
+    /// Reads a model from a checkpoint folder in Hugging Face layout, or from the hub.
     pub struct Load = "load"(
-        /// The folder, relative to the recipe.
+        /// The folder, relative to the recipe; where there is none, a model of the hub, `owner/name` or `owner/name@revision`.
         checkpoint: InputPath,
     ) {
         /// The family that the model must belong to; without it, the one that its configuration names.
@@ -50,6 +52,24 @@ impl FamilyName {
     }
 }
 
+impl Load {
+    /// The modules of the checkpoint in `folder`, from its headers, or from its configuration where the weights are still to come.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read, or is of another family.
+    pub fn modules(&self, folder: &Path) -> Result<Vec<Module>> {
+        let of_family = |config: &serde_json::Value| self.family.as_ref().map_or(Ok(()), |family| family.check(config));
+        if Header::is_without_weights(folder) {
+            let config = checkpoint::config(folder)?;
+            of_family(&config)?;
+            return model::family(&config)?.modules(&config).map_err(|fault| fault.at(folder));
+        }
+        let header = Header::read(folder)?;
+        of_family(header.config())?;
+        Ok(header.modules().to_vec())
+    }
+}
+
 /// The fault of a checkpoint from elsewhere: no stage of ours made it so.
 fn unusable(fault: Fault) -> Fault {
     Fault { kind: FaultKind::Input, help: Some("download or train the checkpoint again".to_owned()), ..fault }
@@ -63,7 +83,10 @@ impl Stage for Load {
     }
 
     fn run(&self, work: &mut Work<'_>) -> Result<Output> {
-        let folder = work.input(&self.checkpoint)?;
+        let (folder, commit) = work.inputs.files().checkpoint(&self.checkpoint.0)?;
+        if let Some(commit) = commit {
+            work.note(format!("`{}` of the hub, at commit {commit}", self.checkpoint.0));
+        }
         let mut checkpoint = Checkpoint::read(&folder)?;
         self.family.as_ref().map_or(Ok(()), |family| family.check(&checkpoint.config)).map_err(|fault| fault.at(&folder))?;
         if self.language.is_some() || self.task.is_some() {

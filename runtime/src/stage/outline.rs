@@ -35,10 +35,15 @@ impl Outline {
     /// A configuration that its family does not read.
     pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
         Ok(Self {
-            modules: model::family(&checkpoint.config)?.modules(&checkpoint.config)?,
             sparsity: checkpoint.masks.iter().map(|(path, mask)| (path.clone(), mask.sparsity())).collect(),
             int8: checkpoint.quantized.keys().cloned().collect(),
+            ..Self::dense(model::family(&checkpoint.config)?.modules(&checkpoint.config)?)
         })
+    }
+
+    /// The outline of a model whose weights are still to come, and are taken to be dense.
+    pub fn dense(modules: Vec<Module>) -> Self {
+        Self { modules, sparsity: BTreeMap::new(), int8: BTreeSet::new() }
     }
 
     /// `share` of the weights of each of `layers` go; more may be gone already.
