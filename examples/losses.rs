@@ -1,7 +1,8 @@
-//! Runs `recipes/whisper-losses.sq` at four sparsities with three seeds and prints the table of `docs/results.md`.
+//! Runs `recipes/whisper-losses.sq`, or that of another family, at four sparsities with three seeds and prints the table of
+//! `docs/results.md`.
 //!
 //! ```text
-//! cargo run --release --example losses [-- NAME=VALUE …]     # such as `epochs='20 steps'`
+//! cargo run --release --example losses [-- whisper|t5|mpt] [NAME=VALUE …]     # such as `t5 epochs='20 steps'`
 //! ```
 //!
 //! Finished stages are kept in `.sparsec`, and Ctrl-C saves the state of the running one, so that an interrupted table goes on where
@@ -17,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const RECIPE: &str = "recipes/whisper-losses.sq";
+/// Families with what their recipe scores models with, and on which rows.
+const FAMILIES: [(&str, &str, &str); 3] =
+    [("whisper", "wer", "speech.test"), ("t5", "bleu", "pairs.test"), ("mpt", "exact_match", "problems.test")];
 const SPARSITIES: [&str; 4] = ["50%", "75%", "80%", "90%"];
 const SEEDS: [&str; 3] = ["1", "2", "3"];
 /// The bindings of the recipe, as they stand in the table.
@@ -49,8 +52,13 @@ fn watch_for_interrupts() -> Result<()> {
 }
 
 fn print_table() -> Result<()> {
-    let sets = std::env::args().skip(1).filter_map(|set| set.split_once('=').map(|(name, value)| (name.into(), value.into())));
-    let more: Vec<(String, String)> = sets.collect();
+    let (sets, names): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|argument| argument.contains('='));
+    let more: Vec<(String, String)> =
+        sets.iter().filter_map(|set| set.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let wanted = names.first().map_or(FAMILIES[0].0, String::as_str);
+    let (family, metric, rows) = *FAMILIES.iter().find(|(name, ..)| *name == wanted).ok_or_else(|| {
+        Fault::input(format!("`{wanted}` is no family with a comparison of losses")).help("name whisper, t5 or mpt")
+    })?;
     println!(
         "| Sparsity | Seed | dense | task | task + KL | task + SquareHead | SquareHead − task (95 %) | SquareHead − KL (95 %) |"
     );
@@ -59,8 +67,8 @@ fn print_table() -> Result<()> {
         let mut rates = Vec::new();
         for seed in SEEDS {
             let sets = [("sparsity", sparsity), ("seed", seed)].map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let report = run(&[&sets[..], &more].concat())?;
-            let row = MODELS.map(|name| rate(&report, name));
+            let report = run(&format!("recipes/{family}-losses.sq"), &[&sets[..], &more].concat())?;
+            let row = MODELS.map(|name| score(&report, name, metric, rows));
             let [task, kl] = [difference(report.requires.first()), difference(report.requires.get(1))];
             println!("| {sparsity} | {seed} | {} | {task} | {kl} |", row.map(percent).join(" | "));
             rates.push(row);
@@ -71,13 +79,13 @@ fn print_table() -> Result<()> {
     Ok(())
 }
 
-/// Runs the recipe with `sets`, or reads what an earlier run of the same found.
-fn run(sets: &[(String, String)]) -> Result<Report> {
-    let path = Path::new(RECIPE);
+/// Runs `recipe` with `sets`, or reads what an earlier run of the same found.
+fn run(recipe: &str, sets: &[(String, String)]) -> Result<Report> {
+    let path = Path::new(recipe);
     let text = std::fs::read_to_string(path).map_err(|error| Fault::reading(path, &error))?;
     let files = Files::of(path, false);
     let options = Compile { sets: sets.to_vec(), outside_paths: false };
-    let compilation = compile(SourceSet::new(RECIPE, text), vocabulary(), &FileFacts::new(files.clone()), &options);
+    let compilation = compile(SourceSet::new(recipe, text), vocabulary(), &FileFacts::new(files.clone()), &options);
     if compilation.has_errors() {
         return Err(Fault::input(compilation.rendered(Color::Off)));
     }
@@ -97,10 +105,10 @@ fn run(sets: &[(String, String)]) -> Result<Report> {
     Ok(execute(&compilation.plan, &options, &mut Silent).map_err(|failure| failure.fault)?.report)
 }
 
-/// The word error rate of a model on the test rows, 0 to 1.
-fn rate(report: &Report, name: &str) -> f64 {
+/// What a model scored on `rows`, 0 to 1.
+fn score(report: &Report, name: &str, metric: &str, rows: &str) -> f64 {
     let model = report.models.iter().find(|model: &&ModelRecord| model.name == name);
-    model.and_then(|model| model.score("wer", "speech.test")).map_or(f64::NAN, |score| score.value)
+    model.and_then(|model| model.score(metric, rows)).map_or(f64::NAN, |score| score.value)
 }
 
 fn percent(rate: f64) -> String {
