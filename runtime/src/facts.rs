@@ -68,9 +68,10 @@ impl Files {
         }
     }
 
-    /// What `name` is called on the hub, if it can be there and is no folder here.
+    /// What `name` is called on the hub, if it can be there. Where the folder of its owner is here, it is a path, and perhaps a wrong one.
     fn on_hub(&self, name: &str) -> Option<Name> {
-        Name::parse(name).filter(|_| !self.folder.join(name).exists())
+        let owner = Path::new(name).components().next()?;
+        Name::parse(name).filter(|_| !self.folder.join(owner).exists())
     }
 
     /// The model that the recipe calls `name`, if it would have to be fetched.
@@ -234,6 +235,16 @@ mod tests {
             std::os::unix::fs::symlink(folder.path().join("secret"), recipes.join("link")).unwrap();
             assert!(files.find("link").is_err());
         }
+    }
+
+    #[test]
+    fn a_name_is_on_the_hub_unless_the_folder_of_its_owner_is_here() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("models")).unwrap();
+        let files = Files::of(&folder.path().join("a.sq"), false);
+        assert_eq!(files.on_hub("openai/whisper-small").unwrap().to_string(), "openai/whisper-small");
+        assert!(files.on_hub("models/whisper-smal").is_none() && files.on_hub("whisper").is_none());
+        assert!(files.checkpoint("models/whisper-smal").is_err());
     }
 
     #[test]
