@@ -80,8 +80,9 @@ impl Hub {
             if have >= file.bytes {
                 break;
             }
-            let gained = self.fetch_more(name, &url, &partial, have, told)?;
-            patience = if gained > 0 { PATIENCE } else { patience - 1 };
+            // A hub without ranges begins anew each time: only what goes beyond the last end is progress.
+            let has = self.fetch_more(name, &url, &partial, have, told)?;
+            patience = if has > have { PATIENCE } else { patience - 1 };
             if patience == 0 {
                 return Err(self.unreachable(&format!("the connection broke {PATIENCE} times at byte {have} of {}", file.name)));
             }
@@ -99,7 +100,7 @@ impl Hub {
         fs::rename(&partial, blob).map_err(|error| Fault::writing(blob, &error))
     }
 
-    /// Appends to `partial`, which has `have` bytes, until the connection ends; how many bytes came.
+    /// Appends to `partial`, which has `have` bytes, until the connection ends; how many bytes it has then.
     fn fetch_more(
         &self,
         name: &Name,
@@ -115,14 +116,14 @@ impl Hub {
             OpenOptions::new().create(true).append(true).open(partial).map_err(|error| Fault::writing(partial, &error))?;
         out.set_len(have).map_err(|error| Fault::writing(partial, &error))?;
         let mut body = response.into_body().into_reader();
-        let (mut buffer, mut gained) = (vec![0; CHUNK], 0);
+        let (mut buffer, mut has) = (vec![0; CHUNK], have);
         while let Ok(read @ 1..) = body.read(&mut buffer) {
             out.write_all(&buffer[..read]).map_err(|error| Fault::writing(partial, &error))?;
-            gained += read as u64;
-            told(have + gained)?;
+            has += read as u64;
+            told(has)?;
         }
         out.sync_data().map_err(|error| Fault::writing(partial, &error))?;
-        Ok(gained)
+        Ok(has)
     }
 
     /// Asks for `url`, from byte `from` on. The token goes to the hub alone, not to where it redirects.
