@@ -4,10 +4,12 @@ use std::arch::x86_64::*;
 
 use rayon::prelude::*;
 
-use super::WORTH_A_THREAD;
 use super::avx512::{LANES, first, transpose};
 use crate::buffer::Number;
 use crate::cpu::Tier;
+
+/// Values below which packing is not worth a second thread.
+const WORTH_A_THREAD: usize = 1 << 17;
 
 /// Activations of 32 bits, token by token.
 #[derive(Clone, Copy)]
@@ -22,7 +24,7 @@ pub(crate) struct TokenRows<'a, T> {
 
 impl<T: Number> TokenRows<'_, T> {
     /// Up to `lanes` tokens from the first of a tile.
-    fn tile(&self, lanes: usize, tile: usize) -> Self {
+    pub(super) fn tile(&self, lanes: usize, tile: usize) -> Self {
         let first = tile * lanes;
         let values = self.values.get(first * self.stride..).unwrap_or_default();
         Self { values, tokens: self.tokens.saturating_sub(first).min(lanes), ..*self }
@@ -55,7 +57,7 @@ pub(crate) fn pack<T: Number>(tier: Tier, rows: &TokenRows<T>, group_len: usize,
 }
 
 /// Packs up to `lanes` tokens; values of one column begin `tiles` vectors after those of the one before.
-fn pack_tile<T: Number>(tier: Tier, rows: &TokenRows<T>, tiles: usize, values: &mut [T]) {
+pub(super) fn pack_tile<T: Number>(tier: Tier, rows: &TokenRows<T>, tiles: usize, values: &mut [T]) {
     if tier == Tier::Avx512 && tier.is_available() {
         // SAFETY: the features were just checked.
         return unsafe { avx512(rows, tiles, values) };

@@ -7,40 +7,14 @@ pub(crate) mod wide;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
+use self::groups::TokenRows;
 use crate::cpu::Tier;
 use crate::operands::OutputRows;
 
-/// Values below which packing is not worth a second thread.
-const WORTH_A_THREAD: usize = 1 << 17;
-
 /// Packs `x: [tokens, cols]` into `panels: [tiles, cols, lanes]`; lanes past the last token become zero.
 pub(crate) fn pack(tier: Tier, x: &[f32], tokens: usize, cols: usize, panels: &mut [f32]) {
-    let lanes = tier.lanes();
-    debug_assert!(x.len() == tokens * cols && panels.len() == tokens.div_ceil(lanes) * cols * lanes);
-    if cols == 0 {
-        return;
-    }
-    let tile = |(panel, x): (&mut [f32], &[f32])| pack_tile(tier, x, cols, panel);
-    if rayon::current_num_threads() > 1 && x.len() >= WORTH_A_THREAD {
-        panels.par_chunks_exact_mut(cols * lanes).zip(x.par_chunks(cols * lanes)).for_each(tile);
-    } else {
-        panels.chunks_exact_mut(cols * lanes).zip(x.chunks(cols * lanes)).for_each(tile);
-    }
-}
-
-/// Packs up to `lanes` tokens.
-fn pack_tile(tier: Tier, x: &[f32], cols: usize, panel: &mut [f32]) {
-    if tier == Tier::Avx512 && tier.is_available() {
-        // SAFETY: the features were just checked; the lengths are `pack`'s.
-        return unsafe { avx512::pack_tile(x, cols, tier.lanes(), panel) };
-    }
-    for (col, lanes) in panel.chunks_exact_mut(tier.lanes()).enumerate() {
-        for (token, value) in lanes.iter_mut().enumerate() {
-            *value = x.get(token * cols + col).copied().unwrap_or_default();
-        }
-    }
+    let rows = TokenRows { values: x, tokens, cols, stride: cols };
+    groups::pack(tier, &rows, cols * tier.lanes(), panels);
 }
 
 /// Writes `sums: [rows, lanes]` of one tile to the results of its `tokens`, and finishes them.
@@ -68,32 +42,6 @@ mod avx512 {
 
     /// Tokens, and rows, of a transposition.
     pub(super) const LANES: usize = 16;
-
-    /// Packs up to [`LANES`] tokens to the head of each of the `pitch` lanes that a panel has for a column.
-    ///
-    /// # Safety
-    /// AVX-512 F.
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn pack_tile(x: &[f32], cols: usize, pitch: usize, panel: &mut [f32]) {
-        let tokens = x.len().checked_div(cols).unwrap_or_default();
-        assert!(tokens <= LANES && pitch >= LANES && panel.len() + pitch >= cols * pitch + LANES);
-        for start in (0..cols).step_by(LANES) {
-            let count = (cols - start).min(LANES);
-            let mut block = [_mm512_setzero_ps(); LANES];
-            for (token, row) in block.iter_mut().enumerate() {
-                if token < tokens {
-                    // SAFETY: `token * cols + start + count <= x.len()`; masked-out lanes are not read.
-                    *row = unsafe { _mm512_maskz_loadu_ps(first(count), x.as_ptr().add(token * cols + start)) };
-                }
-            }
-            for (col, lanes) in transpose(block).into_iter().enumerate() {
-                if col < count {
-                    // SAFETY: `start + col < cols`, and the assertion: the panel has `LANES` values from there on.
-                    unsafe { _mm512_storeu_ps(panel.as_mut_ptr().add((start + col) * pitch), lanes) };
-                }
-            }
-        }
-    }
 
     /// Writes what `result(token, sums of its rows)` makes of the sums, `[rows, LANES]` of 32 bits.
     ///

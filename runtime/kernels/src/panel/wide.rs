@@ -4,6 +4,8 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::avx512::{self, LANES};
+use super::groups::{TokenRows, pack_tile};
+use crate::cpu::Tier;
 use crate::element::Rows;
 use crate::operands::OutputRows;
 
@@ -11,14 +13,10 @@ use crate::operands::OutputRows;
 pub(crate) const WIDE: usize = 64;
 
 /// Packs up to [`WIDE`] tokens of `cols` values; lanes past the last token become zero.
-///
-/// # Safety
-/// AVX-512 F.
-pub(crate) unsafe fn pack(x: &[f32], cols: usize, panel: &mut [f32]) {
-    for first in (0..WIDE).step_by(LANES) {
-        let tokens = (first * cols).min(x.len())..((first + LANES) * cols).min(x.len());
-        // SAFETY: the caller's promise.
-        unsafe { avx512::pack_tile(&x[tokens], cols, WIDE, &mut panel[first..]) };
+pub(crate) fn pack(x: &[f32], cols: usize, panel: &mut [f32]) {
+    let rows = TokenRows { values: x, tokens: x.len().checked_div(cols).unwrap_or_default(), cols, stride: cols };
+    for tile in 0..WIDE / LANES {
+        pack_tile(Tier::Avx512, &rows.tile(LANES, tile), WIDE / LANES, &mut panel[tile * LANES..]);
     }
 }
 
@@ -93,7 +91,6 @@ pub(crate) unsafe fn unpack(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Tier;
     use crate::testing::random_values;
 
     #[test]
@@ -107,11 +104,9 @@ mod tests {
             let integers: Vec<u8> = (0..tokens * rows.stride).map(|at| (at * 7 + at / 251) as u8).collect();
             let mut panel = vec![f32::NAN; cols * WIDE];
             let mut bytes = vec![1; rows.stride * WIDE];
+            pack(&x, cols, &mut panel);
             // SAFETY: the tier was just checked.
-            unsafe {
-                pack(&x, cols, &mut panel);
-                pack_bytes(&integers, &rows, &mut bytes);
-            }
+            unsafe { pack_bytes(&integers, &rows, &mut bytes) };
             for col in 0..cols {
                 for token in 0..WIDE {
                     let expected = if token < tokens { x[token * cols + col] } else { 0.0 };

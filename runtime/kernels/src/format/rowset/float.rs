@@ -32,8 +32,7 @@ macro_rules! floating {
 
             fn pack(operands: &Operands, _rounded: &(), tokens: Range<usize>, panel: &mut [f32]) {
                 let cols = operands.cols();
-                // SAFETY: the instructions were there when the matrix was compressed.
-                unsafe { wide::pack(&operands.x()[tokens.start * cols..tokens.end * cols], cols, panel) };
+                wide::pack(&operands.x()[tokens.start * cols..tokens.end * cols], cols, panel);
             }
 
             fn starts(terms: &RowTerms) -> &[f32] {
