@@ -1,7 +1,6 @@
 //! `bleu`: how many runs of words a translation shares with the reference.
 
-use std::collections::HashMap;
-
+use super::runs::Runs;
 use super::{Counts, Metric, Sees, Value};
 use crate::shelf::{DataRef, ModelRef};
 use crate::word;
@@ -47,19 +46,11 @@ pub(super) fn counts(reference: &str, said: &str) -> Counts {
     let (reference, said) = (tokens(reference), tokens(said));
     let (mut shared, mut all) = (Vec::new(), Vec::new());
     for order in 1..=ORDER {
-        let known = runs(&reference, order);
-        let found = runs(&said, order);
-        shared.push(found.iter().map(|(run, &times)| times.min(known.get(run).copied().unwrap_or(0))).sum::<usize>());
-        all.push(found.values().sum());
+        let found = Runs::of(&said, order);
+        shared.push(found.shared(&Runs::of(&reference, order)));
+        all.push(found.count());
     }
     shared.into_iter().chain(all).chain([said.len(), reference.len()]).map(|count| count as f64).collect()
-}
-
-/// How often each run of `order` words occurs.
-fn runs(words: &[String], order: usize) -> HashMap<&[String], usize> {
-    let mut runs = HashMap::new();
-    words.windows(order).for_each(|run| *runs.entry(run).or_default() += 1);
-    runs
 }
 
 /// The geometric mean of the shares of runs that are right, times `e^(1 - reference / said)` where too little is said (Papineni et

@@ -1,7 +1,6 @@
 //! `chrf`: how many runs of characters a translation shares with the reference.
 
-use std::collections::HashMap;
-
+use super::runs::Runs;
 use super::{Counts, Metric, Sees, Value};
 use crate::shelf::{DataRef, ModelRef};
 use crate::word;
@@ -48,20 +47,12 @@ pub(super) fn counts(reference: &str, said: &str) -> Counts {
     let characters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<Vec<char>>();
     let (reference, said) = (characters(reference), characters(said));
     let of_order = |order: usize| {
-        let (known, found) = (runs(&reference, order), runs(&said, order));
-        let shared: usize = found.iter().map(|(run, &times)| times.min(known.get(run).copied().unwrap_or(0))).sum();
+        let (known, found) = (Runs::of(&reference, order), Runs::of(&said, order));
         // What is said counts only where the reference has a run of this order.
-        let all = if known.is_empty() { 0 } else { found.values().sum() };
-        [all, shared, known.values().sum()]
+        let all = if known.count() == 0 { 0 } else { found.count() };
+        [all, found.shared(&known), known.count()]
     };
     (1..=ORDER).rev().flat_map(of_order).map(|count| count as f64).collect()
-}
-
-/// How often each run of `order` characters occurs.
-fn runs(characters: &[char], order: usize) -> HashMap<&[char], usize> {
-    let mut runs = HashMap::new();
-    characters.windows(order).for_each(|run| *runs.entry(run).or_default() += 1);
-    runs
 }
 
 /// The F-score of precision and recall, each the mean over the orders that both sides have (Popović, WMT 2015).

@@ -12,6 +12,7 @@ mod exact_match;
 mod judge;
 mod normalize;
 mod perplexity;
+mod runs;
 pub mod wer;
 
 use std::fmt::Debug;
