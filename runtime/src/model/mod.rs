@@ -9,6 +9,8 @@ use std::ops::Range;
 use candle_core::Tensor;
 use serde_json::Value;
 
+mod attention;
+mod limits;
 mod memory;
 pub mod mpt;
 #[cfg(test)]

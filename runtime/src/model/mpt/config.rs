@@ -7,12 +7,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::Result;
+use crate::model::limits::{self, LAYER_LIMIT, SIZE_LIMIT};
 use crate::model::{Initial, Module, ModuleKind};
-use crate::{Fault, Result};
-
-/// Sides of matrices, layers and positions beyond which a configuration is a mistake, not a model.
-const SIZE_LIMIT: usize = 1 << 20;
-const LAYER_LIMIT: usize = 1000;
 
 /// The fields that decide what the model computes.
 #[derive(Clone, Debug, Deserialize)]
@@ -85,12 +82,7 @@ fn initializer_range() -> f64 {
 impl Config {
     /// Reads and checks the configuration.
     pub(crate) fn parse(config: &Value) -> Result<Self> {
-        let parsed =
-            Self::deserialize(config).map_err(|error| Fault::input(format!("this is no configuration of MPT: {error}")))?;
-        match parsed.out_of_range().or_else(|| parsed.unknown_variant()) {
-            None => Ok(parsed),
-            Some(objection) => Err(Fault::input(objection)),
-        }
+        limits::checked("MPT", config, |parsed: &Self| parsed.out_of_range().or_else(|| parsed.unknown_variant()))
     }
 
     /// Features inside the feed-forward part.
@@ -124,8 +116,8 @@ impl Config {
             ("max_seq_len", self.max_seq_len, SIZE_LIMIT),
             ("expansion_ratio", self.expansion_ratio, SIZE_LIMIT / self.d_model.clamp(1, SIZE_LIMIT)),
         ];
-        if let Some((name, size, limit)) = sizes.into_iter().find(|&(_, size, limit)| size == 0 || size > limit) {
-            return Some(format!("`{name}` is {size}, outside 1..{limit}"));
+        if let Some(objection) = limits::out_of_range(&sizes) {
+            return Some(objection);
         }
         if !self.d_model.is_multiple_of(self.n_heads) {
             return Some(format!("`d_model` is {}, which {} heads cannot share", self.d_model, self.n_heads));

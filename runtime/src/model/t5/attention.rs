@@ -1,53 +1,23 @@
-//! Attention without scaling and without biases of its projections, whose scores know how far a key is from its query.
+//! T5's attention, whose scores know how far a key is from its query.
 
 use candle_core::Tensor;
 
 use super::config::{Config, Side};
-use crate::Result;
-use crate::linear::{Linear, Then};
-use crate::model::memory::KeysValues;
-use crate::model::{Source, Taps};
-use crate::op::{self, Scope};
+use crate::model::Source;
+use crate::model::attention::Attention;
+use crate::{Result, op};
 
-/// The four projections of one attention: `[inner, width]` and back.
-pub(super) struct Attention {
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    out: Linear,
-    heads: usize,
-}
-
-impl Attention {
-    pub(super) fn build(path: &str, config: &Config, source: &mut dyn Source) -> Result<Self> {
-        let (width, inner) = (config.d_model, config.inner());
-        Ok(Self {
-            q: source.linear(&format!("{path}.q"), inner, width, false)?,
-            k: source.linear(&format!("{path}.k"), inner, width, false)?,
-            v: source.linear(&format!("{path}.v"), inner, width, false)?,
-            out: source.linear(&format!("{path}.o"), width, inner, false)?,
-            heads: config.num_heads,
-        })
-    }
-
-    /// Keys and values of `x`, `[batch, keys, width]`.
-    pub(super) fn keys_values(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<KeysValues> {
-        KeysValues::new(self.k.forward(x, taps)?, self.v.forward(x, taps)?)
-    }
-
-    /// `residual` and what the queries of `x` `[batch, time, width]` find in `memory`.
-    pub(super) fn forward(
-        &self,
-        residual: &Tensor,
-        x: &Tensor,
-        memory: &KeysValues,
-        scope: Scope<'_>,
-        taps: &mut dyn Taps,
-    ) -> Result<Tensor> {
-        let queries = self.q.forward(x, taps)?;
-        let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, 1.0, memory.scope(scope))?;
-        self.out.forward_then(&found, Then::residual(residual), taps)
-    }
+/// The attention at `path`, which neither scales its scores nor has biases.
+pub(super) fn attention(path: &str, config: &Config, source: &mut dyn Source) -> Result<Attention> {
+    let (width, inner) = (config.d_model, config.inner());
+    Ok(Attention {
+        q: source.linear(&format!("{path}.q"), inner, width, false)?,
+        k: source.linear(&format!("{path}.k"), inner, width, false)?,
+        v: source.linear(&format!("{path}.v"), inner, width, false)?,
+        out: source.linear(&format!("{path}.o"), width, inner, false)?,
+        heads: config.num_heads,
+        scale: 1.0,
+    })
 }
 
 /// The table of what is added to scores by distance, shared by all blocks of a side.

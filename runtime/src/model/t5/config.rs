@@ -3,12 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::Result;
+use crate::model::limits::{self, LAYER_LIMIT, SIZE_LIMIT};
 use crate::model::{Initial, Module, ModuleKind};
-use crate::{Fault, Result};
-
-/// Sides of matrices, layers and positions beyond which a configuration is a mistake, not a model.
-const SIZE_LIMIT: usize = 1 << 20;
-const LAYER_LIMIT: usize = 1000;
 
 /// The fields of `config.json` that decide what the model computes; names and defaults are Hugging Face's.
 #[derive(Clone, Debug, Deserialize)]
@@ -96,12 +93,7 @@ impl Side {
 impl Config {
     /// Reads and checks the configuration.
     pub(crate) fn parse(config: &Value) -> Result<Self> {
-        let parsed =
-            Self::deserialize(config).map_err(|error| Fault::input(format!("this is no configuration of T5: {error}")))?;
-        match parsed.objection() {
-            None => Ok(parsed),
-            Some(objection) => Err(Fault::input(objection)),
-        }
+        limits::checked("T5", config, Self::objection)
     }
 
     fn objection(&self) -> Option<String> {
@@ -115,8 +107,8 @@ impl Config {
             ("num_layers", self.num_layers, LAYER_LIMIT),
             ("num_decoder_layers", self.layers(Side::Decoder), LAYER_LIMIT),
         ];
-        if let Some((name, size, limit)) = sizes.into_iter().find(|&(_, size, limit)| size == 0 || size > limit) {
-            return Some(format!("`{name}` is {size}, outside 1..{limit}"));
+        if let Some(objection) = limits::out_of_range(&sizes) {
+            return Some(objection);
         }
         if !self.is_encoder_decoder {
             return Some("`is_encoder_decoder` is false; only whole T5 models are read, with encoder and decoder".to_owned());

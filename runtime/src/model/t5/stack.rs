@@ -6,10 +6,11 @@ use std::ops::Range;
 use candle_core::Tensor;
 use sparsec_kernels::Activation;
 
-use super::attention::{Attention, Distances};
+use super::attention::{Distances, attention};
 use super::config::{Config, FeedForward, Side};
 use crate::Result;
 use crate::linear::{Linear, Then};
+use crate::model::attention::Attention;
 use crate::model::memory::KeysValues;
 use crate::model::{Cache, Encoded, Source, Taps};
 use crate::op::{self, Scope};
@@ -97,7 +98,7 @@ impl Normed {
     fn build(path: &str, name: &str, config: &Config, source: &mut dyn Source) -> Result<Self> {
         Ok(Self {
             norm: Norm::build(&format!("{path}.layer_norm"), config, source)?,
-            attention: Attention::build(&format!("{path}.{name}"), config, source)?,
+            attention: attention(&format!("{path}.{name}"), config, source)?,
         })
     }
 }

@@ -3,12 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::Result;
+use crate::model::limits::{self, LAYER_LIMIT, SIZE_LIMIT};
 use crate::model::{Initial, Module, ModuleKind};
-use crate::{Fault, Result};
-
-/// Sides of matrices, layers and positions beyond which a configuration is a mistake, not a model.
-const SIZE_LIMIT: usize = 1 << 20;
-const LAYER_LIMIT: usize = 1000;
 
 /// The fields of `config.json` that decide what the model computes; names and defaults are Hugging Face's. `scale_embedding` is not
 /// among them: transformers reads it and never applies it, and neither did the models that were trained.
@@ -48,12 +45,7 @@ fn init_std() -> f64 {
 impl Config {
     /// Reads and checks the configuration.
     pub(crate) fn parse(config: &Value) -> Result<Self> {
-        let parsed =
-            Self::deserialize(config).map_err(|error| Fault::input(format!("this is no configuration of Whisper: {error}")))?;
-        match parsed.objection() {
-            None => Ok(parsed),
-            Some(objection) => Err(Fault::input(objection)),
-        }
+        limits::checked("Whisper", config, Self::objection)
     }
 
     fn objection(&self) -> Option<String> {
@@ -70,12 +62,11 @@ impl Config {
             ("encoder_layers", self.encoder_layers, LAYER_LIMIT),
             ("decoder_layers", self.decoder_layers, LAYER_LIMIT),
         ];
-        let out_of_range = sizes.into_iter().find(|&(_, size, limit)| size == 0 || size > limit);
         let indivisible = [self.encoder_attention_heads, self.decoder_attention_heads]
             .into_iter()
             .find(|&heads| heads == 0 || !self.d_model.is_multiple_of(heads));
-        if let Some((name, size, limit)) = out_of_range {
-            return Some(format!("`{name}` is {size}, outside 1..{limit}"));
+        if let Some(objection) = limits::out_of_range(&sizes) {
+            return Some(objection);
         }
         if let Some(heads) = indivisible {
             return Some(format!("`d_model` is {}, which {heads} heads cannot share", self.d_model));

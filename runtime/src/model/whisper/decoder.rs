@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::attention::Attention;
+use super::attention::attention;
 use super::block::{FeedForward, Norm};
 use super::config::Config;
 use crate::batch::Tokens;
 use crate::linear::{Dense, Linear};
+use crate::model::attention::Attention;
 use crate::model::memory::KeysValues;
 use crate::model::{Cache, NoTaps, Source, Taps};
-use crate::{Fault, Result, op};
+use crate::op::{self, Scope};
+use crate::{Fault, Result};
 
 pub(super) struct Decoder {
     /// `[vocab, width]`.
@@ -100,9 +102,9 @@ impl Block {
         let (width, heads) = (config.d_model, config.decoder_attention_heads);
         Ok(Self {
             norm: Norm::build(&format!("{path}.self_attn_layer_norm"), width, source)?,
-            attention: Attention::build(&format!("{path}.self_attn"), width, heads, source)?,
+            attention: attention(&format!("{path}.self_attn"), width, heads, source)?,
             cross_norm: Norm::build(&format!("{path}.encoder_attn_layer_norm"), width, source)?,
-            cross_attention: Attention::build(&format!("{path}.encoder_attn"), width, heads, source)?,
+            cross_attention: attention(&format!("{path}.encoder_attn"), width, heads, source)?,
             feed_forward: FeedForward::build(&path, width, config.decoder_ffn_dim, source)?,
             path,
         })
@@ -116,10 +118,10 @@ impl Block {
             Some(past) => past.extended(&now)?,
             None => now,
         };
-        let x = self.attention.forward(x, &normed, &memory, true, taps)?;
+        let x = self.attention.forward(x, &normed, &memory, Scope::CAUSAL, taps)?;
         cache.past = Some(memory);
         let normed = self.cross_norm.forward(&x)?;
-        let x = self.cross_attention.forward(&x, &normed, &cache.encoded, false, taps)?;
+        let x = self.cross_attention.forward(&x, &normed, &cache.encoded, Scope::default(), taps)?;
         let hidden = self.feed_forward.forward(&x, taps)?;
         taps.block_output(&self.path, &hidden)?;
         Ok(hidden)

@@ -3,11 +3,13 @@
 use candle_core::Tensor;
 use sparsec_kernels::Activation;
 
-use super::attention::Attention;
+use super::attention::attention;
 use super::block::{FeedForward, Norm};
 use super::config::Config;
+use crate::model::attention::Attention;
 use crate::model::{Source, Taps};
-use crate::{Fault, Result, op};
+use crate::op::{self, Scope};
+use crate::{Fault, Result};
 
 pub(super) struct Encoder {
     conv1: Convolution,
@@ -90,7 +92,7 @@ impl Block {
         let (width, heads) = (config.d_model, config.encoder_attention_heads);
         Ok(Self {
             norm: Norm::build(&format!("{path}.self_attn_layer_norm"), width, source)?,
-            attention: Attention::build(&format!("{path}.self_attn"), width, heads, source)?,
+            attention: attention(&format!("{path}.self_attn"), width, heads, source)?,
             feed_forward: FeedForward::build(&path, width, config.encoder_ffn_dim, source)?,
             path,
         })
@@ -100,7 +102,7 @@ impl Block {
     fn forward(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<Tensor> {
         let normed = self.norm.forward(x)?;
         let memory = self.attention.keys_values(&normed, taps)?;
-        let x = self.attention.forward(x, &normed, &memory, false, taps)?;
+        let x = self.attention.forward(x, &normed, &memory, Scope::default(), taps)?;
         let hidden = self.feed_forward.forward(&x, taps)?;
         taps.block_output(&self.path, &hidden)?;
         Ok(hidden)
