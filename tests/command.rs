@@ -1,7 +1,11 @@
 //! The command from outside: exit codes, what goes to stdout and what to stderr.
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
+
+use program::text;
 
 /// Runs `sparsec` in the repository's root.
 fn sparsec(arguments: &[&str]) -> Output {
@@ -10,17 +14,7 @@ fn sparsec(arguments: &[&str]) -> Output {
 
 /// Runs `sparsec` in the folder `directory`.
 fn sparsec_in(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sparsec"))
-        .args(arguments)
-        .current_dir(directory)
-        .env("NO_COLOR", "1")
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-        .output()
-        .expect("the command starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("the command writes UTF-8")
+    program::sparsec(directory, arguments, b"")
 }
 
 /// A recipe in a folder of its own.

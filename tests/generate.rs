@@ -1,9 +1,12 @@
 //! `sparsec generate` as a user calls it.
 
+mod program;
+
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
+
+use program::{sparsec, text};
 
 /// The random MPT of the fixtures.
 fn model() -> PathBuf {
@@ -12,22 +15,8 @@ fn model() -> PathBuf {
 
 /// Runs `sparsec generate` on `model` with `input` on its standard input.
 fn generate(model: &Path, arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sparsec"))
-        .arg("generate")
-        .arg(model)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
-    // A program that ends before it reads closes the pipe.
-    let _ = child.stdin.take().expect("a pipe").write_all(input);
-    child.wait_with_output().expect("the command ends")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("the command writes UTF-8")
+    let model = model.to_str().expect("a path of UTF-8");
+    sparsec(Path::new("."), &[&["generate", model], arguments].concat(), input)
 }
 
 /// What it says to `arguments` as JSON.

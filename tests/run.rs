@@ -1,12 +1,14 @@
 //! `sparsec run` from outside, on a tiny model: exit codes, the files it leaves, and what programs read.
 
+mod program;
 #[path = "../runtime/tests/support/mod.rs"]
 mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
+use program::text;
 use serde_json::Value;
 
 /// A working directory with a model, sounds and the recipe `tiny.sq`.
@@ -39,17 +41,7 @@ impl Place {
 }
 
 fn sparsec(folder: &Path, arguments: &[&str]) -> Output {
-    let command = Command::new(env!("CARGO_BIN_EXE_sparsec"))
-        .args(arguments)
-        .current_dir(folder)
-        .env("NO_COLOR", "1")
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-        .output();
-    command.expect("the command starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("the command writes UTF-8")
+    program::sparsec(folder, arguments, b"")
 }
 
 /// The exit code, and what stands on stderr.

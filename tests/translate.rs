@@ -1,8 +1,11 @@
 //! `sparsec translate` as a user calls it.
 
-use std::io::Write;
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
+
+use program::{sparsec, text};
 
 /// A random model of the fixtures.
 fn model(name: &str) -> PathBuf {
@@ -11,22 +14,8 @@ fn model(name: &str) -> PathBuf {
 
 /// Runs `sparsec translate` on `model` with `input` on its standard input.
 fn translate(model: &Path, arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sparsec"))
-        .arg("translate")
-        .arg(model)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
-    // A program that ends before it reads closes the pipe.
-    let _ = child.stdin.take().expect("a pipe").write_all(input);
-    child.wait_with_output().expect("the command ends")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("the command writes UTF-8")
+    let model = model.to_str().expect("a path of UTF-8");
+    sparsec(Path::new("."), &[&["translate", model], arguments].concat(), input)
 }
 
 /// The tokens of every translation.
