@@ -19,14 +19,11 @@ What holds afterwards; the script checks it and fails otherwise:
 Everything is drawn from one seed.
 """
 
-import argparse
 import collections
-import json
-import random
 import re
-from pathlib import Path
 
 from english_german.more_templates import TEMPLATES
+from shared import make_corpus
 
 COUNTS = {"test": 500, "test_templates": 500, "valid": 300, "train": 24_000}
 MOST_WORDS = 18
@@ -85,17 +82,5 @@ def check(made):
     print(f"{len(known)} distinct English words; rarest in train: {known.most_common()[-3:]}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--seed", type=int, default=2026)
-    options = parser.parse_args()
-    made = list(rows(random.Random(options.seed)))
-    check(made)
-    options.out.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in made]
-    (options.out / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    make_corpus(__doc__, rows, check)

@@ -8,11 +8,9 @@ Needs: Python 3.9 and the package `tokenizers`. The vocabulary is a byte-level b
 in which every digit is a token; the one that ends a text is the last. The weights come from `recipes/mpt-pretrain.sq`.
 """
 
-import argparse
-import json
-from pathlib import Path
-
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from shared import read_training_rows, write_model
 
 TOKENS = 600
 END = "<|endoftext|>"
@@ -76,24 +74,15 @@ def tokenizer_config():
     }
 
 
-def write_json(path, value):
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--manifest", type=Path, required=True, help="its rows of the split `train` are read")
-    arguments.add_argument("--out", type=Path, required=True, help="folder to write; made if missing")
-    options = arguments.parse_args()
-
-    rows = [json.loads(line) for line in options.manifest.read_text(encoding="utf-8").splitlines()]
-    rows = [row for row in rows if row["split"] == "train"]
+    rows, out = read_training_rows(__doc__)
     tokenizer = learn_tokenizer([row[column] for row in rows for column in ("source", "text")])
-    options.out.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(options.out / "tokenizer.json"))
-    write_json(options.out / "config.json", model_config(tokenizer))
-    write_json(options.out / "generation_config.json", generation_config(tokenizer))
-    write_json(options.out / "tokenizer_config.json", tokenizer_config())
+    files = {
+        "config.json": model_config(tokenizer),
+        "generation_config.json": generation_config(tokenizer),
+        "tokenizer_config.json": tokenizer_config(),
+    }
+    write_model(out, tokenizer, files)
     lengths = [[len(tokenizer.encode(row[column]).ids) for row in rows] for column in ("source", "text")]
     longest = max(map(sum, zip(*lengths)))
     print(f"{tokenizer.get_vocab_size()} tokens; the longest training problem with its answer is {longest} tokens")

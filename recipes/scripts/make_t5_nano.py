@@ -9,13 +9,12 @@ find in the training sentences of both languages, and score how often they occur
 tokens are those of T5. The weights come from `recipes/t5-pretrain.sq`.
 """
 
-import argparse
 import collections
-import json
 import math
-from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from shared import read_training_rows, write_model
 
 TOKENS = 1_500
 PREFIX = "translate English to German: "
@@ -98,24 +97,15 @@ def tokenizer_config():
     }
 
 
-def write_json(path, value):
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--manifest", type=Path, required=True, help="its rows of the split `train` are read")
-    arguments.add_argument("--out", type=Path, required=True, help="folder to write; made if missing")
-    options = arguments.parse_args()
-
-    rows = [json.loads(line) for line in options.manifest.read_text(encoding="utf-8").splitlines()]
-    rows = [row for row in rows if row["split"] == "train"]
+    rows, out = read_training_rows(__doc__)
     tokenizer = learn_tokenizer([PREFIX.strip()] * len(rows) + [row[column] for row in rows for column in ("source", "text")])
-    options.out.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(options.out / "tokenizer.json"))
-    write_json(options.out / "config.json", model_config(tokenizer))
-    write_json(options.out / "generation_config.json", generation_config())
-    write_json(options.out / "tokenizer_config.json", tokenizer_config())
+    files = {
+        "config.json": model_config(tokenizer),
+        "generation_config.json": generation_config(),
+        "tokenizer_config.json": tokenizer_config(),
+    }
+    write_model(out, tokenizer, files)
     longest = [max(len(tokenizer.encode(prefix + row[column]).ids) for row in rows) for prefix, column in ((PREFIX, "source"), ("", "text"))]
     print(f"{tokenizer.get_vocab_size()} tokens; the longest training texts are {longest[0]} and {longest[1]} tokens")
     assert max(longest) <= LONGEST

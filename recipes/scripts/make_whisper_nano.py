@@ -10,11 +10,9 @@ training sentences alone; the special tokens follow it in the order Whisper give
 The weights come from `recipes/whisper-pretrain.sq`.
 """
 
-import argparse
-import json
-from pathlib import Path
-
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from shared import read_training_rows, write_model
 
 TEXT_TOKENS = 1_000
 WINDOW_S = 4
@@ -139,25 +137,17 @@ def tokenizer_config():
     }
 
 
-def write_json(path, value):
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--manifest", type=Path, required=True, help="its rows of the split `train` are read")
-    arguments.add_argument("--out", type=Path, required=True, help="folder to write; made if missing")
-    options = arguments.parse_args()
-
-    rows = [json.loads(line) for line in options.manifest.read_text(encoding="utf-8").splitlines()]
-    texts = [row["text"] for row in rows if row["split"] == "train"]
+    rows, out = read_training_rows(__doc__)
+    texts = [row["text"] for row in rows]
     tokenizer = learn_tokenizer(texts)
-    options.out.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(options.out / "tokenizer.json"))
-    write_json(options.out / "config.json", model_config(tokenizer))
-    write_json(options.out / "generation_config.json", generation_config(tokenizer))
-    write_json(options.out / "preprocessor_config.json", preprocessor_config())
-    write_json(options.out / "tokenizer_config.json", tokenizer_config())
+    files = {
+        "config.json": model_config(tokenizer),
+        "generation_config.json": generation_config(tokenizer),
+        "preprocessor_config.json": preprocessor_config(),
+        "tokenizer_config.json": tokenizer_config(),
+    }
+    write_model(out, tokenizer, files)
     longest = max(len(tokenizer.encode(f" {text}").ids) for text in texts)
     print(f"{tokenizer.get_vocab_size()} tokens; the longest training text is {longest} tokens with its prompt")
 

@@ -16,12 +16,9 @@ What holds afterwards; the script checks it and fails otherwise:
 Everything is drawn from one seed.
 """
 
-import argparse
-import json
-import random
 import re
-from pathlib import Path
 
+from shared import make_corpus
 from word_problems.templates import TEMPLATES, Person
 
 COUNTS = {"test": 400, "test_templates": 400, "valid": 300, "train": 16_000}
@@ -90,17 +87,5 @@ def check(made):
     assert not any(new & set(re.findall(r"\w+", row["source"])) for row in made if row["split"] != "test")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--seed", type=int, default=2026)
-    options = parser.parse_args()
-    made = list(rows(random.Random(options.seed)))
-    check(made)
-    options.out.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in made]
-    (options.out / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    make_corpus(__doc__, rows, check)
