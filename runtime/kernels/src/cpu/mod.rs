@@ -87,6 +87,8 @@ impl fmt::Display for Tier {
 pub struct Cpu {
     /// Model as the CPU names itself, or the architecture where it has no name.
     pub model: String,
+    /// Its maker as the CPU names it, `GenuineIntel` or `AuthenticAMD`; empty where it has no name.
+    pub vendor: String,
     /// Cores this process may use.
     pub cores: usize,
     /// Vector features that a kernel of this crate looks at and this CPU has.
@@ -118,6 +120,7 @@ impl Cpu {
             let tier = Tier::available().last().unwrap_or(Tier::Portable);
             Self {
                 model: model(),
+                vendor: vendor(),
                 cores: std::thread::available_parallelism().map_or(1, usize::from),
                 features: features(),
                 caches: caches(),
@@ -171,6 +174,18 @@ fn model() -> String {
 #[cfg(not(target_arch = "x86_64"))]
 fn model() -> String {
     std::env::consts::ARCH.into()
+}
+
+#[cfg(target_arch = "x86_64")]
+fn vendor() -> String {
+    let leaf = std::arch::x86_64::__cpuid(0);
+    let name: Vec<u8> = [leaf.ebx, leaf.edx, leaf.ecx].into_iter().flat_map(u32::to_le_bytes).collect();
+    String::from_utf8_lossy(&name).into_owned()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn vendor() -> String {
+    String::new()
 }
 
 /// Linux lists the caches of a core as files; elsewhere they stay unknown.

@@ -19,10 +19,9 @@ use crate::jit::{self, Block, Code, Cut, Grant};
 use crate::operands::{Operands, OutputRows, RowBlocks};
 use crate::panel;
 use crate::testing::{first_difference, random_values};
-use crate::{KernelError, Mask, SparseMatrix};
+use crate::{Cpu, KernelError, Mask, SparseMatrix};
 
-/// Bytes of activations that are packed at a time, so that they stay in the second-level cache: 1,500 tokens in one go take longer than
-/// in parts, although the code is then read again for every part.
+/// Bytes of activations that are packed at a time where the size of the second-level cache is not known.
 const NEAR_BYTES: usize = 512 << 10;
 
 /// Tokens packed at a time at least: for fewer, reading the code takes longer than running it.
@@ -48,7 +47,8 @@ impl Format for RowBlock {
         if matrix.element().is_integer() {
             return Err(KernelError::Refused(format!("its code multiplies fp32, not {}", matrix.element())));
         }
-        let mut cuts: Vec<_> = jit::accumulators(target.tier).iter().map(|sums| Cut::of(matrix.mask(), *sums)).collect();
+        let mut cuts: Vec<_> =
+            jit::accumulators(target.tier).iter().map(|sums| Cut::of(matrix.mask(), *sums, jit::Core::this())).collect();
         cuts.dedup();
         // Where the registers do not suffice for a cut, they may for a lower one.
         let mut stored = Err(KernelError::Refused("there is nothing to cut".into()));
@@ -182,8 +182,11 @@ impl Compiled {
         Ok(stored)
     }
 
+    /// Tokens that are packed at a time, so that they stay in half of the second-level cache: 1,500 tokens in one go take longer than in
+    /// parts, although the code is then read again for every part.
     fn tokens_at_once(&self) -> usize {
-        let near = NEAR_BYTES / (self.mask.cols() * size_of::<f32>()).max(1);
+        let near = Cpu::this().caches.l2_bytes.map_or(NEAR_BYTES, |bytes| bytes / 2);
+        let near = near / (self.mask.cols() * size_of::<f32>()).max(1);
         (near / self.tier.lanes() * self.tier.lanes()).max(FEWEST_TOKENS)
     }
 

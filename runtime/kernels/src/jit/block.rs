@@ -2,11 +2,7 @@
 
 use std::ops::Range;
 
-use crate::Mask;
-
-/// Kept weights of one function, about: larger functions do not fit the first-level instruction cache, and the time the register
-/// allocator takes grows faster than they do.
-const KEPT_PER_FUNCTION: f64 = 2500.0;
+use crate::{Cpu, Mask};
 
 /// Columns of one function at most: so many columns of activations stay in the second-level cache beside the code.
 const COLS_PER_FUNCTION: usize = 768;
@@ -48,6 +44,30 @@ impl Block {
     }
 }
 
+/// What of a core decides how large functions should be, by its maker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Core {
+    /// Kept weights of one function, about: at some 13 bytes each, so much code is read again for every tile without being decoded again.
+    /// The time that the register allocator takes grows faster than functions do.
+    kept_per_function: f64,
+    /// Where fewer weights are kept, loads of activations bind, and as many rows as have a register share each. Elsewhere spilling costs
+    /// more.
+    density_of_most_rows: f64,
+}
+
+impl Core {
+    /// 4,096 decoded operations, eight to a line of 64 bytes of code, of which long instructions fill four or five (Golden Cove).
+    const INTEL: Self = Self { kept_per_function: 1000.0, density_of_most_rows: 0.4 };
+
+    /// 6,912 decoded operations and 32 KiB of code in the first level (Zen 4).
+    const OTHER: Self = Self { kept_per_function: 2500.0, density_of_most_rows: 0.15 };
+
+    /// This machine's.
+    pub(crate) fn this() -> &'static Self {
+        if Cpu::this().vendor == "GenuineIntel" { &Self::INTEL } else { &Self::OTHER }
+    }
+}
+
 /// How a matrix is cut into blocks: `height` rows, and `pieces` of nearly equal width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
@@ -58,12 +78,11 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// The cut for a mask, when the code may keep up to `accumulators` sums in registers.
-    pub(crate) fn of(mask: &Mask, accumulators: usize) -> Self {
+    /// The cut for a mask and a core, when the code may keep up to `accumulators` sums in registers.
+    pub(crate) fn of(mask: &Mask, accumulators: usize, core: &Core) -> Self {
         let density = 1.0 - mask.sparsity();
-        // Where few weights are kept, loads of activations bind, and more rows share each. Elsewhere spilling costs more.
-        let height = if density < 0.15 { accumulators } else { accumulators.min(12) };
-        let width = (KEPT_PER_FUNCTION / (height as f64 * density.max(1e-9))).min(COLS_PER_FUNCTION as f64);
+        let height = if density < core.density_of_most_rows { accumulators } else { accumulators.min(12) };
+        let width = (core.kept_per_function / (height as f64 * density.max(1e-9))).min(COLS_PER_FUNCTION as f64);
         Self { height, pieces: (mask.cols() as f64 / width.max(1.0)).ceil().max(1.0) as usize }
     }
 
@@ -82,7 +101,7 @@ mod tests {
     fn a_cut_covers_every_column_in_order() {
         for (cols, kept) in [(1, 1), (768, 4), (3072, 4), (3072, 1), (5000, 10)] {
             let mask = Mask::from_fn(12, cols, |row, col| (row + col) % kept == 0);
-            let cut = Cut::of(&mask, 16);
+            let cut = Cut::of(&mask, 16, &Core::OTHER);
             let blocks: Vec<_> = cut.blocks(0..12, cols).collect();
             assert!(blocks[0].cols.start == 0 && blocks[blocks.len() - 1].cols.end == cols);
             assert!(blocks.windows(2).all(|pair| pair[0].cols.end == pair[1].cols.start));
@@ -90,6 +109,6 @@ mod tests {
             assert_eq!(values, mask.kept() + 12);
             assert!(blocks.iter().all(|block| block.cols.len() <= COLS_PER_FUNCTION));
         }
-        assert_eq!(Cut::of(&Mask::from_fn(0, 0, |_, _| true), 16), Cut { height: 12, pieces: 1 });
+        assert_eq!(Cut::of(&Mask::from_fn(0, 0, |_, _| true), 16, &Core::OTHER), Cut { height: 12, pieces: 1 });
     }
 }

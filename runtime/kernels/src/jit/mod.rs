@@ -26,7 +26,7 @@ mod widen;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use self::{
-    block::{Block, Cut},
+    block::{Block, Core, Cut},
     budget::Grant,
     compile::{accumulators, compile, estimate_bytes},
     memory::Code,

@@ -4,7 +4,7 @@ use iced_x86::{Code as Op, Decoder, DecoderOptions, Encoder, Instruction, Memory
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::block::{Block, Cut};
+use super::block::{Block, Core, Cut};
 use super::compile::{accumulators, compile, estimate_bytes, extents};
 use super::emit::{Emitter, target};
 use super::memory::Code;
@@ -335,7 +335,7 @@ fn a_block_computes_its_sums() {
 fn progress_counts_every_function_and_the_budget_is_kept() {
     let Some((tier, _)) = widths().last() else { return };
     let matrix = random_matrix(60, 50, 0.3, 1);
-    let cut = Cut::of(matrix.mask(), 12);
+    let cut = Cut::of(matrix.mask(), 12, Core::this());
     let blocks: Vec<_> = (0..5).flat_map(|block| cut.blocks(block * 12..block * 12 + 12, 50)).collect();
     let seen = AtomicUsize::new(0);
     let report = |progress: Progress| {
