@@ -79,7 +79,7 @@ fn a_run_leaves_what_it_says_and_then_there_is_nothing_to_do() {
     let scoring = ended(&place.sparsec(&["eval", "out/tiny", "manifest.jsonl"])).1;
     assert!(scoring.contains("scoring 8/8 rows"), "{scoring}");
     let score = place.json(&["eval", "out/tiny", "manifest.jsonl", "--json"]);
-    assert_eq!((score["score"]["rows"].as_u64(), score["rows"].as_array().unwrap().len()), (Some(8), 8));
+    assert_eq!((score["scores"][0]["rows"].as_u64(), score["rows"].as_array().unwrap().len()), (Some(8), 8));
     let bench = place.json(&["bench", "out/tiny", "--repeats", "1", "--tokens", "2", "--json"]);
     assert!(!bench["layers"].as_array().unwrap().is_empty() && bench["models"].as_array().unwrap().len() == 2);
     let kernels =

@@ -4,7 +4,7 @@
     pip install torch transformers compressed-tensors
     python runtime/scripts/check_export.py out/whisper-75 out/whisper-75.parity.safetensors
 
-The second file is written by `cargo run -p sparsec-runtime --example export_parity -- FOLDER FILE`: a batch as the model reads it (`input_features`,
+The second file is written by `cargo run -p sparsec-runtime --example export_parity -- FOLDER FILE [FAMILY]`: a batch as the model reads it (`input_features`,
 or `input_ids` with `attention_mask`, or neither, and `decoder_input_ids`), the `logits` that sparsec computed, and `weight/P` for some layers `P` as sparsec multiplies with them.
 
 Checked, in this order; exit status 1 if one fails:

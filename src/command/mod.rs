@@ -11,6 +11,7 @@ mod generate;
 mod inspect;
 mod kernels;
 mod ls;
+mod metric;
 mod plan;
 mod recipe;
 mod run;

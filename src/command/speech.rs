@@ -10,7 +10,7 @@ pub struct Speech {
     /// The language that is spoken, such as `hi` [default: what the artifact says, or what the model hears]
     #[arg(long, value_name = "CODE")]
     language: Option<String>,
-    /// What to do with it: `transcribe` or `translate` [default: what the artifact says]
+    /// What to do with it: `transcribe` or `translate`, or a name in `task_specific_params` of a T5 [default: what the artifact says]
     #[arg(long)]
     task: Option<String>,
 }

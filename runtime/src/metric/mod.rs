@@ -16,6 +16,7 @@ mod runs;
 pub mod wer;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use sparsec_compiler::{Call, Kind, Word};
 
@@ -86,14 +87,54 @@ pub fn words() -> impl Iterator<Item = Word> {
     SHARES.metrics(&Kind::Ratio).chain(NUMBERS.metrics(&Kind::Number))
 }
 
-/// The metric that `call` calls, and the unit of its value.
+/// A metric that was called, and how a score of it is reported.
+#[derive(Debug)]
+pub struct Called {
+    word: String,
+    /// The metric.
+    pub metric: Arc<dyn Metric>,
+    unit: Unit,
+}
+
+/// The metric that `call` calls.
 ///
 /// # Errors
 /// Arguments that the metric refuses.
-pub fn make(call: &Call) -> Result<(std::sync::Arc<dyn Metric>, Unit)> {
-    match NUMBERS.names().any(|name| name == call.word) {
-        true => Ok((NUMBERS.make(call)?, Unit::Number)),
-        false => Ok((SHARES.make(call)?, Unit::Share)),
+pub fn make(call: &Call) -> Result<Called> {
+    let (metric, unit) = match NUMBERS.names().any(|name| name == call.word) {
+        true => (NUMBERS.make(call)?, Unit::Number),
+        false => (SHARES.make(call)?, Unit::Share),
+    };
+    Ok(Called { word: call.word.clone(), metric, unit })
+}
+
+impl Called {
+    /// What its scores are called: the word, and the options that are not the usual ones.
+    pub fn name(&self) -> String {
+        self.metric.variant().map_or(self.word.clone(), |variant| format!("{}({variant})", self.word))
+    }
+
+    /// The scores of rows that count `counts` and have these references.
+    ///
+    /// # Errors
+    /// As [`Scores::new`].
+    pub fn scores<'a>(&self, counts: Vec<Counts>, references: impl IntoIterator<Item = &'a str>) -> Result<Scores> {
+        Scores::new(counts, self.metric.value(), references)
+    }
+
+    /// The score as a report states it, with the name that `data` has there.
+    pub fn record(&self, scores: &Scores, data: &str, bootstrap: &Bootstrap) -> report::Score {
+        let Interval { low, high } = bootstrap.interval(scores);
+        report::Score {
+            metric: self.name(),
+            unit: self.unit,
+            data: data.to_owned(),
+            value: scores.rate(),
+            low,
+            high,
+            rows: scores.rows.len(),
+            words: (self.word == Wer::NAME).then(|| scores.totals().last().map_or(0, |&words| words as usize)),
+        }
     }
 }
 
@@ -189,21 +230,6 @@ impl Scores {
         let pairs = pairs.into_iter();
         let rows = pairs.clone().map(|(reference, said)| count(reference, said)).collect();
         Self::new(rows, value, pairs.map(|(reference, _)| reference))
-    }
-
-    /// The score as a report states it, under the names that the recipe gives `metric` and `data`.
-    pub fn record(&self, metric: &str, unit: Unit, data: &str, bootstrap: &Bootstrap) -> report::Score {
-        let Interval { low, high } = bootstrap.interval(self);
-        report::Score {
-            metric: metric.to_owned(),
-            unit,
-            data: data.to_owned(),
-            value: self.rate(),
-            low,
-            high,
-            rows: self.rows.len(),
-            words: (metric == Wer::NAME).then(|| self.totals().last().map_or(0, |&words| words as usize)),
-        }
     }
 
     /// The sums of all counts.

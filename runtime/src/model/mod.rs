@@ -156,6 +156,9 @@ pub trait Family: Sync {
     /// `model_type` of the `config.json` files it reads.
     fn model_type(&self) -> &'static str;
 
+    /// The word of the metric that its models are scored by unless another is asked for.
+    fn metric(&self) -> &'static str;
+
     /// Every module that a checkpoint with this `config.json` has, in the order of the forward pass.
     ///
     /// # Errors

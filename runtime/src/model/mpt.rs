@@ -28,6 +28,8 @@ use super::memory::KeysValues;
 use super::{Cache, Encoded, Family, Model, Module, NoTaps, Processor, Source, Taps};
 use crate::batch::{Batch, Inputs, Tokens};
 use crate::linear::{Dense, Linear};
+use crate::metric::Perplexity;
+use crate::shelf::Item;
 use crate::{Checkpoint, Fault, Result, op};
 use block::{Block, Norm};
 use config::Config;
@@ -42,6 +44,10 @@ impl Family for Mpt {
 
     fn model_type(&self) -> &'static str {
         "mpt"
+    }
+
+    fn metric(&self) -> &'static str {
+        Perplexity::NAME
     }
 
     fn modules(&self, config: &Value) -> Result<Vec<Module>> {

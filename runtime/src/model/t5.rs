@@ -22,6 +22,8 @@ use serde_json::Value;
 use super::{Cache, Encoded, Family, Model, Module, NoTaps, Processor, Source, Taps};
 use crate::batch::{Batch, Inputs, Tokens};
 use crate::linear::{Dense, Linear};
+use crate::metric::Bleu;
+use crate::shelf::Item;
 use crate::{Checkpoint, Fault, Result, op};
 use config::{Config, Side};
 use stack::{Stack, StackCache};
@@ -39,6 +41,10 @@ impl Family for T5 {
 
     fn model_type(&self) -> &'static str {
         "t5"
+    }
+
+    fn metric(&self) -> &'static str {
+        Bleu::NAME
     }
 
     fn modules(&self, config: &Value) -> Result<Vec<Module>> {

@@ -21,6 +21,8 @@ use serde_json::Value;
 
 use super::{Cache, Encoded, Family, Model, Module, Processor, Source, Taps};
 use crate::batch::{Batch, Inputs, Tokens};
+use crate::metric::Wer;
+use crate::shelf::Item;
 use crate::{Checkpoint, Fault, Result};
 use config::Config;
 use decoder::{Decoder, DecoderCache};
@@ -39,6 +41,10 @@ impl Family for Whisper {
 
     fn model_type(&self) -> &'static str {
         "whisper"
+    }
+
+    fn metric(&self) -> &'static str {
+        Wer::NAME
     }
 
     fn modules(&self, config: &Value) -> Result<Vec<Module>> {

@@ -283,9 +283,10 @@ impl<'a> Run<'a> {
 
     /// Scores a model on rows, and whether what it says was known before.
     fn score(&mut self, call: &Call, bootstrap: &Bootstrap, events: &mut dyn Events) -> Result<(Scores, bool)> {
-        let (metric, unit) = metric::make(call)?;
+        let called = metric::make(call)?;
+        let metric = &*called.metric;
         let (ModelRef(model), DataRef(data)) = (metric.model(), metric.data());
-        let (rows, path) = self.scored_on(&*metric)?;
+        let (rows, path) = self.scored_on(metric)?;
         if self.options.fresh && self.said.insert(path.clone()) && path.exists() {
             std::fs::remove_file(&path).map_err(|error| Fault::writing(&path, &error))?;
         }
@@ -297,16 +298,15 @@ impl<'a> Run<'a> {
             Sees::Likelihood => self.looked_at(model.step, &rows, &path, scores::likelihoods, events)?,
         };
         let references = (0..rows.len()).map(|index| rows.text(index));
-        let scores = Scores::new(counts, metric.value(), references)?;
+        let scores = called.scores(counts, references)?;
         let name = self.plan.step(data.step).map_or_else(String::new, |step| match &data.field {
             Some(field) => format!("{}.{field}", step.name),
             None => step.name.clone(),
         });
-        let word = metric.variant().map_or(call.word.clone(), |variant| format!("{}({variant})", call.word));
+        let word = called.name();
         let same = |(step, known): &(StepId, Score)| *step == model.step && (&known.metric, &known.data) == (&word, &name);
         if !self.scores.iter().any(same) {
-            let score = Score { metric: word, ..scores.record(&call.word, unit, &name, bootstrap) };
-            self.scores.push((model.step, score));
+            self.scores.push((model.step, called.record(&scores, &name, bootstrap)));
         }
         self.scored = Some(rows);
         Ok((scores, kept))

@@ -113,8 +113,7 @@ impl Sight<'_> {
     fn requirement(&self, requirement: &Requirement) -> Result<(bool, String)> {
         let (mut done, mut all) = (0, 0);
         for call in requirement.left.metrics().into_iter().chain(requirement.right.metrics()) {
-            let (metric, _) = metric::make(call)?;
-            let (rows, path) = self.run.scored_on(&*metric)?;
+            let (rows, path) = self.run.scored_on(&*metric::make(call)?.metric)?;
             done += scores::read::<serde_json::Value>(&path, rows.len()).len();
             all += rows.len();
         }

@@ -23,7 +23,7 @@ use sparsec_kernels::CodeCache;
 
 pub use events::{Event, Events, Silent};
 pub use foresee::{Foreseen, foresee};
-pub use scores::transcripts;
+pub use scores::{likelihoods, transcripts};
 pub use snapshot::Snapshot;
 pub use state::State;
 

@@ -44,7 +44,7 @@ pub fn transcripts(
 ///
 /// # Errors
 /// Rows that do not fit the model, and those of `told`.
-pub(super) fn likelihoods(
+pub fn likelihoods(
     checkpoint: &Checkpoint,
     model: &dyn Model,
     rows: &Rows,

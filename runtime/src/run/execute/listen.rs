@@ -22,7 +22,7 @@ impl Run<'_> {
         let metrics = measured.map(metric::make).collect::<Result<Vec<_>>>()?;
         let parts: BTreeSet<Option<&str>> = metrics
             .iter()
-            .map(|(metric, _)| &metric.data().0)
+            .map(|called| &called.metric.data().0)
             .filter(|data| data.step == id)
             .map(|data| data.field.as_deref())
             .collect();
