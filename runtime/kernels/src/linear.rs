@@ -204,7 +204,7 @@ impl fmt::Display for Explanation {
 }
 
 /// How long the candidates of one layer and range are compared.
-const RACE: Race = Race { rounds: 5, at_least: Duration::from_millis(20) };
+const RACE: Race = Race { rounds: 5, at_least: Duration::from_millis(20), from_memory: false };
 
 /// Sparsity below which no sparse format is timed: making code for so many weights takes long, and it has never won.
 const WORTH_TRYING: f64 = 0.3;

@@ -41,8 +41,8 @@ pub struct Arguments {
     /// Where kept weights lie: uniform, row-skewed, column-skewed, blocks such as 1x4, groups such as 2:4
     #[arg(long, value_delimiter = ',', value_name = "PATTERN", default_value = "uniform")]
     pattern: Vec<Masks>,
-    /// MiB of weights that each format goes over before it comes to the first again, so that they come from memory [default: one
-    /// matrix, which may stay in the caches]
+    /// MiB of weights that each format goes over after the caches were emptied, so that they come from memory [default: one matrix,
+    /// which may stay in the caches]
     #[arg(long, value_name = "MIB", default_value_t = 0, hide_default_value = true)]
     chain_mib: usize,
     /// Fewest rounds in which all formats are timed in turns

@@ -33,8 +33,8 @@ pub struct Case {
     pub sparsity: f64,
     /// Where those that are kept lie.
     pub masks: Masks,
-    /// Bytes of weights that each format goes over before it comes to the first again: as many different matrices as hold them are
-    /// multiplied in turn. More than the caches hold shows what weights from memory cost; 0 is one matrix.
+    /// Bytes of weights that each format goes over, as many different matrices as hold them, after the caches were emptied: so weights
+    /// come from memory. 0 is one matrix, which stays in the caches as far as it fits.
     pub chain_bytes: usize,
 }
 
@@ -141,7 +141,9 @@ impl Prepared {
     /// None that the matrices of one case can cause.
     pub fn measure(&self, tokens: usize, rounds: usize, seconds: f64, peak: &Peak) -> Result<Report> {
         let chains: Vec<Vec<_>> = self.forms.iter().map(|form| form.chain.iter().map(|matrix| &**matrix).collect()).collect();
-        let times = race(&chains, tokens, Race { rounds: rounds.max(1), at_least: Duration::from_secs_f64(seconds) })?;
+        let from_memory = self.case.chain_bytes > 0;
+        let times =
+            race(&chains, tokens, Race { rounds: rounds.max(1), at_least: Duration::from_secs_f64(seconds), from_memory })?;
         let medians: Vec<f64> = times.iter().map(|times| times[times.len() / 2]).collect();
         let dense = self.forms.iter().zip(&medians).filter_map(|(form, median)| form.is_baseline.then_some(*median));
         let best_dense = dense.fold(f64::INFINITY, f64::min);

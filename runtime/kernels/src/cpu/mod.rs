@@ -1,6 +1,7 @@
 //! This CPU: which vector instructions it has, how large its caches are, and which kernels that selects.
 
 mod peak;
+mod read;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -8,6 +9,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 pub use peak::Peak;
+pub(crate) use read::Eviction;
 
 /// Which family of kernels a CPU runs, from the plainest to the widest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use serde::Serialize;
 
+use super::read::{Read, beyond_caches, first_lane};
 use super::{Cpu, Tier};
 use crate::buffer::Aligned;
 use crate::simd::{self, Kernel, Vector};
@@ -22,27 +23,28 @@ pub struct Peak {
     pub read_gbps: f64,
 }
 
-/// Bytes each thread reads: beyond every last-level cache.
-const READ_BYTES: usize = 256 << 20;
+/// Bytes each thread reads at least.
+const READ_BYTES: usize = 64 << 20;
 
 /// Repetitions; the best counts, as other processes can only slow this one down.
 const REPEATS: usize = 5;
 
 impl Peak {
-    /// Measures on the current pool; takes about a second and 256 MiB per thread.
+    /// Measures on the current pool; takes about a second, and twice the memory of the last-level cache or 64 MiB per thread.
     pub fn measure() -> Self {
         let threads = rayon::current_num_threads();
         let tier = Cpu::this().tier;
         let rounds = 1 << 21;
         let gops = |per_round: usize, seconds: f64| (2 * per_round * rounds * threads) as f64 / seconds / 1e9;
         let floats = best(|| each_thread(|_| simd::dispatch(tier, MultiplyAdds { rounds })));
-        let memory: Vec<Aligned<f32>> = (0..threads).map(|_| Aligned::zeros(READ_BYTES / size_of::<f32>())).collect();
+        let bytes = (beyond_caches() / threads).max(READ_BYTES);
+        let memory: Vec<Aligned<f32>> = (0..threads).map(|_| Aligned::zeros(bytes / size_of::<f32>())).collect();
         let reads = best(|| each_thread(|thread| simd::dispatch(tier, Read(&memory[thread]))));
         Self {
             threads,
             gflops: gops(ACCUMULATORS * tier.lanes(), floats),
             int8_gops: int8(tier).map(|(run, products)| gops(products, best(|| each_thread(|_| run(rounds))))),
-            read_gbps: (READ_BYTES * threads) as f64 / reads / 1e9,
+            read_gbps: (bytes * threads) as f64 / reads / 1e9,
         }
     }
 }
@@ -65,40 +67,6 @@ fn each_thread(work: impl Fn(usize) -> f32 + Sync) {
     } else {
         rayon::broadcast(|context| black_box(work(context.index())));
     }
-}
-
-/// Sums all values in strands, so that the additions never wait for each other.
-struct Read<'a>(&'a [f32]);
-
-impl Kernel for Read<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) -> f32 {
-        // SAFETY: the caller promises the CPU features of `V`; a chunk holds what is loaded of it, and `lanes` any vector.
-        unsafe {
-            let one = V::splat(1.0);
-            let mut sums = [V::splat(0.0); ACCUMULATORS];
-            for chunk in self.0.chunks_exact(ACCUMULATORS * V::LANES) {
-                for (strand, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::load(chunk.as_ptr().add(strand * V::LANES)).multiply_add(one, *sum);
-                }
-            }
-            first_lane(sums.into_iter().reduce(|a, b| a.multiply_add(one, b)).unwrap_or(one))
-        }
-    }
-}
-
-/// The value in the first lane.
-///
-/// # Safety
-/// CPU features of `V`.
-#[inline(always)]
-unsafe fn first_lane<V: Vector>(vector: V) -> f32 {
-    let mut lanes = [0.0; Tier::Avx512.lanes()];
-    // SAFETY: the caller promises the features; `lanes` has room for any vector.
-    unsafe { vector.store(lanes.as_mut_ptr()) };
-    lanes[0]
 }
 
 /// Independent chains of multiply-adds: more than the latency of one times the units that run them.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::Operands;
 use crate::buffer::Aligned;
+use crate::cpu::Eviction;
 use crate::error::Result;
 use crate::format::Compressed;
 use crate::testing::random_values;
@@ -17,10 +18,12 @@ pub(crate) struct Race {
     pub(crate) rounds: usize,
     /// Rounds go on until so much time has passed.
     pub(crate) at_least: Duration,
+    /// Whether the caches are emptied before a candidate runs, so that its weights come from memory.
+    pub(crate) from_memory: bool,
 }
 
 /// Sorted milliseconds of each candidate for `tokens` rows of random activations. A candidate is one matrix or a chain of them, all
-/// of one shape, and its time that of one matrix: a chain larger than the caches shows what reading weights from memory costs.
+/// of one shape, and its time that of one matrix.
 ///
 /// # Errors
 /// When a matrix has another shape than the first.
@@ -31,6 +34,7 @@ pub(crate) fn race(candidates: &[Vec<&dyn Compressed>], tokens: usize, how: Race
     let mut y = Aligned::zeros(tokens * rows);
     let mut times = vec![Vec::new(); candidates.len()];
     let clock = Clock::for_pool();
+    let eviction = how.from_memory.then(Eviction::new);
     let start = Instant::now();
     // The first round warms caches and pages up, and is not counted.
     for round in 0.. {
@@ -38,6 +42,7 @@ pub(crate) fn race(candidates: &[Vec<&dyn Compressed>], tokens: usize, how: Race
             break;
         }
         for (chain, times) in candidates.iter().zip(&mut times) {
+            eviction.iter().for_each(Eviction::run);
             let start = clock.seconds();
             for matrix in chain {
                 matrix.product(&mut Operands::new(&x, &mut y, tokens, rows, cols)?)?;
