@@ -33,7 +33,7 @@ const WORD: usize = 64;
 
 /// Bytes by which values are asked for before they are used, where nothing better is known.
 #[cfg(target_arch = "x86_64")]
-const AHEAD: usize = 1024;
+const AHEAD: usize = 4096;
 
 /// Values past the last one that a vector load may touch.
 const PADDING: usize = 64;

@@ -81,7 +81,7 @@ mod x86 {
     use crate::simd::Vector;
 
     /// How many steps ahead weights and places are asked for.
-    const AHEAD: usize = 16;
+    const AHEAD: usize = 64;
 
     pub(super) trait Sixteen: Lookup<Activation = f32> {
         /// # Safety

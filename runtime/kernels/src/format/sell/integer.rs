@@ -55,7 +55,7 @@ mod x86 {
     const STEP: usize = LANES * 4;
 
     /// How far ahead weights and places are asked for.
-    const AHEAD: usize = 16 * STEP;
+    const AHEAD: usize = 64 * STEP;
 
     /// # Safety
     /// AVX-512 with VNNI and VBMI; `COUNT` tokens.
