@@ -6,7 +6,7 @@ use super::Taps;
 use super::memory::KeysValues;
 use crate::Result;
 use crate::linear::{Linear, Then};
-use crate::op::{self, Scope};
+use crate::op::Scope;
 
 /// The projections `[heads * depth, width]` of one attention, and the one back.
 pub(super) struct Attention {
@@ -35,7 +35,7 @@ impl Attention {
         taps: &mut dyn Taps,
     ) -> Result<Tensor> {
         let queries = self.q.forward(x, taps)?;
-        let found = op::attention(&queries, &memory.keys, &memory.values, self.heads, self.scale, memory.scope(scope))?;
+        let found = memory.attend(&queries, self.heads, self.scale, scope)?;
         self.out.forward_then(&found, Then::residual(residual), taps)
     }
 }

@@ -3,14 +3,13 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::op::{self, Scope};
+use crate::op::{self, Scope, Slot};
 use crate::profile::{self, Part};
 
 /// Projected keys and values, each `[batch, keys, width]`, of which the last rows may be room for more.
-#[derive(Clone)]
 pub(super) struct KeysValues {
-    pub(super) keys: Tensor,
-    pub(super) values: Tensor,
+    keys: Slot,
+    values: Slot,
     /// How many keys there are.
     count: usize,
 }
@@ -19,28 +18,48 @@ impl KeysValues {
     /// Keys and values without room, `[batch, keys, width]`.
     pub(super) fn new(keys: Tensor, values: Tensor) -> Result<Self> {
         let count = keys.dim(1)?;
-        Ok(Self { keys, values, count })
+        Ok(Self { keys: Slot::constant(keys), values: Slot::constant(values), count })
+    }
+
+    /// What `heads` of attention find for `queries`, `[batch, time, width]`, of which they see what `scope` says.
+    pub(super) fn attend(&self, queries: &Tensor, heads: usize, scale: f32, scope: Scope<'_>) -> Result<Tensor> {
+        let scope = Scope { keys: Some(self.count), ..scope };
+        op::attention(queries, self.keys.values(), self.values.values(), heads, scale, scope)
     }
 
     /// These, followed in time by `later`; where they lie, if there is room.
     pub(super) fn extended(self, later: &Self) -> Result<Self> {
-        let _span = profile::span(Part::Copies, || 2 * size_of::<f32>() * 2 * later.keys.elem_count());
+        let _span = profile::span(Part::Copies, || 2 * size_of::<f32>() * 2 * later.keys.values().elem_count());
         Ok(Self {
-            keys: op::append(&self.keys, self.count, &later.keys)?,
-            values: op::append(&self.values, self.count, &later.values)?,
+            keys: op::append(&self.keys, self.count, later.keys.values())?,
+            values: op::append(&self.values, self.count, later.values.values())?,
             count: self.count + later.count,
         })
     }
 
-    /// `scope` over the keys that there are.
-    pub(super) fn scope<'a>(&self, scope: Scope<'a>) -> Scope<'a> {
-        Scope { keys: Some(self.count), ..scope }
+    /// Keeps those of the sequences `rows`; where they lie, if there are as many as before.
+    pub(super) fn select(&mut self, rows: &[usize]) -> Result<()> {
+        self.keys = op::reorder(&self.keys, self.count, rows)?;
+        self.values = op::reorder(&self.values, self.count, rows)?;
+        Ok(())
+    }
+}
+
+/// Of each sequence that is decoded, the sequence of the encoder that it began with.
+pub(super) struct Origins(Vec<usize>);
+
+impl Origins {
+    /// Those of `batch` sequences, each with its own.
+    pub(super) fn of(batch: usize) -> Self {
+        Self((0..batch).collect())
     }
 
-    /// Those of the sequences `rows`.
-    pub(super) fn select(&self, rows: &[usize]) -> Result<Self> {
-        let rows = rows.iter().map(|&row| row as u32).collect::<Vec<_>>();
-        let rows = Tensor::from_slice(&rows, rows.len(), self.keys.device())?;
-        Ok(Self { keys: self.keys.index_select(&rows, 0)?, values: self.values.index_select(&rows, 0)?, count: self.count })
+    /// Keeps those of the sequences `rows`; whether what is known of the encoder's output has to be selected too. Beams of one sequence
+    /// that change places read the same output as before.
+    pub(super) fn select(&mut self, rows: &[usize]) -> bool {
+        let selected: Vec<usize> = rows.iter().map(|&row| self.0[row]).collect();
+        let is_other = selected != self.0;
+        self.0 = selected;
+        is_other
     }
 }

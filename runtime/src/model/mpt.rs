@@ -84,6 +84,9 @@ impl Family for Mpt {
     }
 }
 
+/// Tokens that the room of the bias grows by.
+const BIAS_STEP: usize = 64;
+
 /// The model with its parameters.
 struct Network {
     /// `[vocab, width]`.
@@ -111,7 +114,8 @@ impl Network {
     }
 
     fn empty(&self) -> MptCache {
-        MptCache { layers: vec![None; self.blocks.len()], time: 0, places: None }
+        let layers = self.blocks.iter().map(|_| None).collect();
+        MptCache { layers, time: 0, places: None, bias: None, workspace: op::Workspace::default() }
     }
 
     /// Feeds `tokens` after what `cache` holds; the normed output `[batch, time, width]` of the last block.
@@ -125,9 +129,8 @@ impl Network {
             ))
             .help("shorten the prompt, or ask for fewer tokens"));
         }
+        let bias = self.bias(keys, cache)?;
         cache.grow(tokens)?;
-        let bias = alibi::bias(&self.slopes, keys);
-        let bias = Tensor::from_vec(bias, (self.slopes.len(), 1, keys), self.tokens.device())?;
         let scope = op::Scope { causal: true, places: cache.places.as_deref(), bias: Some(&bias), ..op::Scope::default() };
         let mut hidden = op::embedding(&self.tokens, tokens.ids(), &[batch, time])?;
         for (at, (block, past)) in self.blocks.iter().zip(&mut cache.layers).enumerate() {
@@ -139,6 +142,19 @@ impl Network {
         let normed = self.norm.forward(&hidden)?;
         self.blocks.last().map_or(Ok(()), |block| taps.block_output(&block.path, &normed))?;
         Ok(normed)
+    }
+
+    /// The bias of `keys` keys; after the first tokens with room for more, so that it serves the next ones too.
+    fn bias(&self, keys: usize, cache: &mut MptCache) -> Result<Tensor> {
+        if let Some(bias) = &cache.bias
+            && bias.dim(2)? >= keys
+        {
+            return Ok(bias.clone());
+        }
+        let room = if cache.time == 0 { keys } else { keys.next_multiple_of(BIAS_STEP) };
+        let values = alibi::bias(&self.slopes, room);
+        let bias = Tensor::from_vec(values, (self.slopes.len(), 1, room), self.tokens.device())?;
+        Ok(cache.bias.insert(bias).clone())
     }
 }
 
@@ -158,9 +174,12 @@ impl Model for Network {
     fn step(&self, tokens: &Tokens, cache: &mut dyn Cache) -> Result<Tensor> {
         let cache: &mut MptCache =
             cache.as_any_mut().downcast_mut().ok_or_else(|| Fault::internal("a cache of another model"))?;
-        let hidden = self.advance(tokens, cache, &mut NoTaps)?;
-        let last = hidden.narrow(1, tokens.time() - 1, 1)?.contiguous()?;
-        Ok(self.head.forward(&last, &mut NoTaps)?.squeeze(1)?)
+        let mut workspace = std::mem::take(&mut cache.workspace);
+        let is_single = tokens.time() == 1 && cache.time > 0;
+        let pass = || self.head.forward(&op::last(&self.advance(tokens, cache, &mut NoTaps)?)?, &mut NoTaps);
+        let logits = workspace.reuse_if(is_single, pass);
+        cache.workspace = workspace;
+        logits
     }
 }
 
@@ -172,6 +191,10 @@ struct MptCache {
     time: usize,
     /// Where each sequence lies among them, where there is padding.
     places: Option<Box<[Range<usize>]>>,
+    /// Of ALiBi, for as many tokens as there is room for, `[heads, 1, room]`.
+    bias: Option<Tensor>,
+    /// What one token after the other is computed in.
+    workspace: op::Workspace,
 }
 
 impl MptCache {
@@ -195,9 +218,6 @@ impl Cache for MptCache {
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
         self.places = self.places.as_ref().map(|places| rows.iter().map(|&row| places[row].clone()).collect());
-        for layer in self.layers.iter_mut().flatten() {
-            *layer = layer.select(rows)?;
-        }
-        Ok(())
+        self.layers.iter_mut().flatten().try_for_each(|layer| layer.select(rows))
     }
 }

@@ -71,7 +71,7 @@ impl Family for T5 {
             true => Linear::new("lm_head", Arc::new(Dense::new(tokens.clone(), None))),
             false => source.linear("lm_head", vocab, width, false)?,
         };
-        Ok(Box::new(Network { tokens, encoder, decoder, output_scale: config.output_scale(), head }))
+        Ok(Box::new(Network { tokens, encoder, decoder, output_scale: config.output_scale().map(|scale| scale as f32), head }))
     }
 
     fn trial(&self, config: &Value, tokens: usize) -> Result<(Inputs, Tokens)> {
@@ -95,7 +95,7 @@ struct Network {
     tokens: Tensor,
     encoder: Stack,
     decoder: Stack,
-    output_scale: Option<f64>,
+    output_scale: Option<f32>,
     head: Linear,
 }
 
@@ -118,7 +118,7 @@ impl Network {
     /// `hidden: [batch, time, width] -> [batch, time, vocab]`.
     fn logits(&self, hidden: &Tensor, taps: &mut dyn Taps) -> Result<Tensor> {
         match self.output_scale {
-            Some(scale) => self.head.forward(&(hidden * scale)?, taps),
+            Some(scale) => self.head.forward(&op::scale(hidden, scale)?, taps),
             None => self.head.forward(hidden, taps),
         }
     }
@@ -146,8 +146,9 @@ impl Model for Network {
         if tokens.time() == 0 || tokens.padding().is_some() {
             return Err(Fault::internal("T5's decoder begins with the same tokens in every sequence"));
         }
-        let hidden = self.decoder.advance(self.embedded(tokens)?, None, cache, &mut NoTaps)?;
-        let last = hidden.narrow(1, tokens.time() - 1, 1)?.contiguous()?;
-        Ok(self.logits(&last, &mut NoTaps)?.squeeze(1)?)
+        cache.step(tokens.time(), |cache| {
+            let hidden = self.decoder.advance(self.embedded(tokens)?, None, cache, &mut NoTaps)?;
+            self.logits(&op::last(&hidden)?, &mut NoTaps)
+        })
     }
 }

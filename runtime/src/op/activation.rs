@@ -8,7 +8,7 @@ use multiversion::multiversion;
 use sparsec_kernels::Activation;
 use sparsec_kernels::activation::{exp, normal};
 
-use super::parallel::{for_rows, written};
+use super::parallel::for_rows;
 use super::{Values, tape};
 use crate::Result;
 use crate::profile::{self, Part};
@@ -21,11 +21,10 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     let _span = profile::span(Part::Activation, || size_of::<f32>() * 2 * x.elem_count());
     let x = x.contiguous()?;
     let y = {
-        let x = Values::of(&x)?;
+        let (inputs, x) = (&x, Values::of(&x)?);
         // SAFETY: `forward` writes as many values as it reads, and it reads as many as there are.
-        unsafe { written(x.len(), 1, |first, y| forward(activation, &x[first..first + y.len()], y)) }
+        unsafe { tape::written(&[inputs], |first, y| forward(activation, &x[first..first + y.len()], y))? }
     };
-    let y = tape::output(y, x.shape(), &[&x])?;
     tape::record(&y, move |dy, gradients| {
         let x_values = Values::of(&x)?;
         gradients.add(&x, || {

@@ -2,7 +2,6 @@
 
 use candle_core::Tensor;
 
-use super::parallel::written;
 use super::{Values, tape, vector};
 use crate::Result;
 use crate::profile::{self, Part};
@@ -18,16 +17,16 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let _span = profile::span(Part::Copies, || size_of::<f32>() * 3 * a.elem_count());
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let sum = {
+        let inputs = [&a, &b];
         let (a, b) = (Values::of(&a)?, Values::of(&b)?);
         // SAFETY: `write_sum` writes as many values as it reads of both, and both are as long as the sum.
         unsafe {
-            written(a.len(), 1, |first, sum| {
+            tape::written(&inputs, |first, sum| {
                 let part = first..first + sum.len();
                 vector::write_sum(&a[part.clone()], &b[part], sum);
-            })
+            })?
         }
     };
-    let sum = tape::output(sum, a.shape(), &[&a, &b])?;
     tape::record(&sum, move |slopes, gradients| {
         gradients.share(&a, &slopes);
         gradients.share(&b, &slopes);

@@ -20,17 +20,17 @@ pub fn columns(x: &Tensor, first: usize, width: usize) -> Result<Tensor> {
         return Ok(reference(x, first, width)?);
     }
     let x = x.contiguous()?;
-    let mut taken = vec![0.0; x.elem_count() / columns * width];
-    {
-        let x = Values::of(&x)?;
-        for_rows(&mut taken, width, |row, part| {
-            for (at, to) in part.chunks_exact_mut(width).enumerate() {
-                to.copy_from_slice(&x[(row + at) * columns + first..][..width]);
-            }
-        });
-    }
-    let shape = [&dims[..dims.len() - 1], &[width]].concat();
-    let taken = tape::output(taken, shape, &[&x])?;
+    let taken = {
+        let values = Values::of(&x)?;
+        tape::filled(&dims[..dims.len() - 1], width, &[&x], |taken| {
+            for_rows(taken, width, |row, part| {
+                for (at, to) in part.chunks_exact_mut(width).enumerate() {
+                    to.copy_from_slice(&values[(row + at) * columns + first..][..width]);
+                }
+            });
+            Ok(())
+        })?
+    };
     tape::record(&taken, move |dy, gradients| {
         gradients.add_columns(&x, columns, first, width, &dy);
         Ok(())

@@ -19,28 +19,26 @@ use crate::profile::{self, Part};
 /// # Errors
 /// When the shapes do not fit each other.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) -> Result<Tensor> {
-    let bias = match bias {
-        Some(bias) => bias.contiguous()?,
-        None => weight.zeros_like()?,
-    };
+    let bias = bias.map(Tensor::contiguous).transpose()?;
     if !x.device().is_cpu() {
-        return Ok(reference(x, weight, &bias, eps)?);
+        return Ok(reference(x, weight, bias.as_ref(), eps)?);
     }
     let width = weight.elem_count();
-    if x.dims().last() != Some(&width) || weight.dims() != [width] || bias.dims() != [width] || width == 0 {
-        let (of_weight, of_bias) = (weight.dims(), bias.dims());
+    let of_bias = bias.as_ref().map(Tensor::dims);
+    if x.dims().last() != Some(&width) || weight.dims() != [width] || of_bias.is_some_and(|dims| dims != [width]) || width == 0 {
+        let of_weight = weight.dims();
         let message = format!("a layer norm of width {of_weight:?} with a bias of {of_bias:?} was given {:?}", x.dims());
         return Err(candle_core::Error::Msg(message).into());
     }
     let _span = profile::span(Part::LayerNorm, || size_of::<f32>() * 2 * x.elem_count());
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    let inputs = [&x, &weight, &bias];
+    let inputs = [&x, &weight, bias.as_ref().unwrap_or(&weight)];
     let mut moments = vec![0.0; if tape::is_watched(&inputs) { x.elem_count() / width * 2 } else { 0 }];
     let y = {
-        let (x, weight, bias) = (Values::of(&x)?, Values::of(&weight)?, Values::of(&bias)?);
+        let (x, weight, bias) = (Values::of(&x)?, Values::of(&weight)?, bias.as_ref().map(Values::of).transpose()?);
         let before = &inputs[0].dims()[..inputs[0].rank() - 1];
         tape::filled(before, width, &inputs, |y| {
-            forward(&x, &weight, &bias, eps, y, &mut moments);
+            forward(&x, &weight, bias.as_deref().unwrap_or_default(), eps, y, &mut moments);
             Ok(())
         })?
     };
@@ -49,20 +47,24 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) 
         let (dw, db) = backward(&Values::of(&x)?, &Values::of(&weight)?, &moments, &mut slopes);
         gradients.add(&x, || slopes);
         gradients.add(&weight, || dw);
-        gradients.add(&bias, || db);
+        if let Some(bias) = &bias {
+            gradients.add(bias, || db);
+        }
         Ok(())
     });
     Ok(y)
 }
 
 /// The definition.
-fn reference(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> candle_core::Result<Tensor> {
+fn reference(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f32) -> candle_core::Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-    centred.broadcast_div(&(variance + f64::from(eps))?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)
+    let scaled = centred.broadcast_div(&(variance + f64::from(eps))?.sqrt()?)?.broadcast_mul(weight)?;
+    bias.map_or(Ok(scaled.clone()), |bias| scaled.broadcast_add(bias))
 }
 
-/// Writes the result to `y`, and of each row mean and `1 / deviation` to `moments`, `[rows, 2]`, unless it is empty.
+/// Writes the result to `y`, and of each row mean and `1 / deviation` to `moments`, `[rows, 2]`, unless it is empty. An empty bias is
+/// none.
 fn forward(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32], moments: &mut [f32]) {
     let width = weight.len();
     if moments.is_empty() {
@@ -104,6 +106,11 @@ fn forward_rows(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32]
         let mean = vector::sum_of(x, |x| x) * share;
         let variance = vector::sum_of(x, |x| (x - mean) * (x - mean)) * share;
         let inverse = 1.0 / (variance + eps).sqrt();
+        if bias.is_empty() {
+            for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+                *y = (x - mean) * inverse * weight;
+            }
+        }
         for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
             *y = (x - mean) * inverse * weight + bias;
         }
@@ -144,7 +151,7 @@ mod tests {
         for width in [1, 5, 40] {
             let (x, weight, bias) = (variable(&[2, 3, width], 1), variable(&[width], 2), variable(&[width], 3));
             let fused = || Ok(layer_norm(&x, &weight, Some(&bias), 1e-2)?);
-            assert_operation(&[&x, &weight, &bias], fused, || reference(&x, &weight, &bias, 1e-2));
+            assert_operation(&[&x, &weight, &bias], fused, || reference(&x, &weight, Some(&bias), 1e-2));
         }
     }
 
@@ -152,7 +159,9 @@ mod tests {
     fn a_missing_bias_is_zero_and_a_wrong_one_an_error() {
         let (x, weight, bias) = (variable(&[4, 8], 4), variable(&[8], 5), variable(&[7], 6));
         let zero = weight.zeros_like().unwrap();
-        assert_operation(&[&x, &weight], || Ok(layer_norm(&x, &weight, None, 1e-5)?), || reference(&x, &weight, &zero, 1e-5));
+        let fused = || Ok(layer_norm(&x, &weight, None, 1e-5)?);
+        assert_operation(&[&x, &weight], fused, || reference(&x, &weight, None, 1e-5));
+        assert_operation(&[&x, &weight], fused, || reference(&x, &weight, Some(&zero), 1e-5));
         assert!(layer_norm(&x, &weight, Some(&bias), 1e-5).is_err());
     }
 }

@@ -17,8 +17,17 @@ pub fn multiply(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         return Ok(a.mul(b)?);
     }
     let (a, b) = (a.contiguous()?, b.contiguous()?);
-    let product = products(&Values::of(&a)?, &Values::of(&b)?);
-    let product = tape::output(product, a.shape(), &[&a, &b])?;
+    let product = {
+        let inputs = [&a, &b];
+        let (a, b) = (Values::of(&a)?, Values::of(&b)?);
+        // SAFETY: `write_products` writes as many values as it reads of both, and both are as long as the product.
+        unsafe {
+            tape::written(&inputs, |first, product| {
+                let part = first..first + product.len();
+                write_products(&a[part.clone()], &b[part], product);
+            })?
+        }
+    };
     tape::record(&product, move |slopes, gradients| {
         let (of_a, of_b) = (Values::of(&a)?, Values::of(&b)?);
         gradients.add(&a, || products(&slopes, &of_b));

@@ -37,6 +37,16 @@ pub(super) unsafe fn written(len: usize, width: usize, write: impl Fn(usize, &mu
     values
 }
 
+/// As [`written`], over `values`.
+///
+/// # Safety
+/// `write` writes every element of its part, and nothing but values.
+pub(super) unsafe fn overwrite(values: &mut [f32], write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) {
+    // SAFETY: a value is laid out as one that may be missing, and the caller promises that none is afterwards.
+    let values = unsafe { &mut *(std::ptr::from_mut(values) as *mut [MaybeUninit<f32>]) };
+    for_rows(values, 1, write);
+}
+
 /// Calls `work` with three slices of these lengths, whatever they held before; the thread keeps their memory for the next call.
 pub(super) fn with_room<T>(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3]) -> T) -> T {
     thread_local! {

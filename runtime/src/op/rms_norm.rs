@@ -8,9 +8,10 @@ use candle_core::{D, Tensor};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::parallel::rows_per_part;
+use super::parallel::{for_rows, rows_per_part};
 use super::{Values, tape, vector};
 use crate::Result;
+use crate::profile::{self, Part};
 
 /// `x / sqrt(mean(x²) + eps) * weight`; `x: [.., width]`, `weight: [width]`; differentiable in both.
 ///
@@ -25,9 +26,18 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
         let message = format!("an RMS norm of width {:?} was given {:?}", weight.dims(), x.dims());
         return Err(candle_core::Error::Msg(message).into());
     }
+    let _span = profile::span(Part::LayerNorm, || size_of::<f32>() * 2 * x.elem_count());
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
-    let (y, inverses) = forward(&Values::of(&x)?, &Values::of(&weight)?, eps);
-    let y = tape::output(y, x.shape(), &[&x, &weight])?;
+    let inputs = [&x, &weight];
+    let mut inverses = vec![0.0; if tape::is_watched(&inputs) { x.elem_count() / width } else { 0 }];
+    let y = {
+        let (x, weight) = (Values::of(&x)?, Values::of(&weight)?);
+        let before = &inputs[0].dims()[..inputs[0].rank() - 1];
+        tape::filled(before, width, &inputs, |y| {
+            forward(&x, &weight, eps, y, &mut inverses);
+            Ok(())
+        })?
+    };
     tape::record(&y, move |dy, gradients| {
         let mut slopes = Arc::unwrap_or_clone(dy);
         let dw = backward(&Values::of(&x)?, &Values::of(&weight)?, &inverses, &mut slopes);
@@ -44,16 +54,16 @@ fn reference(x: &Tensor, weight: &Tensor, eps: f32) -> candle_core::Result<Tenso
     x.broadcast_div(&(mean_square + f64::from(eps))?.sqrt()?)?.broadcast_mul(weight)
 }
 
-/// The values of the result, and of each row `1 / rms`.
-fn forward(x: &[f32], weight: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
+/// Writes the result to `y`, and of each row `1 / rms` to `inverses`, unless it is empty.
+fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], inverses: &mut [f32]) {
     let width = weight.len();
-    let rows = x.len() / width;
-    let (mut y, mut inverses) = (vec![0.0; x.len()], vec![0.0; rows]);
-    let part = rows_per_part(rows, width);
+    if inverses.is_empty() {
+        return for_rows(y, width, |first, y| forward_rows(&x[first * width..][..y.len()], weight, eps, y, &mut []));
+    }
+    let part = rows_per_part(x.len() / width, width);
     (y.par_chunks_mut(part * width), inverses.par_chunks_mut(part), x.par_chunks(part * width))
         .into_par_iter()
         .for_each(|(y, inverses, x)| forward_rows(x, weight, eps, y, inverses));
-    (y, inverses)
 }
 
 /// Turns `slopes`, the gradient of the result, into that of `x`, and gives that of the weight.
@@ -78,12 +88,15 @@ fn backward(x: &[f32], weight: &[f32], inverses: &[f32], slopes: &mut [f32]) -> 
 fn forward_rows(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], inverses: &mut [f32]) {
     let width = weight.len();
     let share = 1.0 / width as f32;
-    for ((x, y), kept) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(inverses) {
+    let mut inverses = inverses.iter_mut();
+    for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
         let inverse = 1.0 / (vector::sum_of(x, |x| x * x) * share + eps).sqrt();
         for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
             *y = x * inverse * weight;
         }
-        *kept = inverse;
+        if let Some(kept) = inverses.next() {
+            *kept = inverse;
+        }
     }
 }
 

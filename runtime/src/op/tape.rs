@@ -10,13 +10,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use candle_core::{Result, Shape, Tensor, TensorId, Var, bail};
 
 use super::matrix::{Matrix, MatrixMut, On, Onto, new_product, product};
-use super::parallel::for_rows;
-use super::{in_place, vector, workspace};
+use super::parallel::{self, for_rows};
+use super::{vector, workspace};
 
 thread_local! {
     /// What was computed since [`differentiate`] began, where it is running.
@@ -129,16 +130,44 @@ pub(crate) fn filled(
     fill: impl FnOnce(&mut [f32]) -> crate::Result<()>,
 ) -> crate::Result<Tensor> {
     let is_watched = is_watched(inputs);
-    if !is_watched && let Some(result) = workspace::next(before, width) {
+    if !is_watched && let Some(slot) = workspace::next(before, width) {
         let mut done = Ok(());
-        in_place(&result, |values| done = fill(values))?;
-        return done.map(|()| result);
+        slot.change(|values| done = fill(values))?;
+        return done.map(|()| slot.values().clone());
     }
     let mut values = vec![0.0; before.iter().product::<usize>() * width];
     fill(&mut values)?;
     let result = output(values, [before, &[width]].concat(), inputs)?;
     if !is_watched {
-        workspace::keep(&result);
+        workspace::keep(&result)?;
+    }
+    Ok(result)
+}
+
+/// As [`filled`], for the result of a function of each element, of the shape of the first of `inputs`; `write(first, part)` is called for
+/// consecutive parts of it.
+///
+/// # Safety
+/// `write` writes every element of its part.
+///
+/// # Errors
+/// When memory that is used again is not what it was.
+pub(super) unsafe fn written(inputs: &[&Tensor], write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) -> crate::Result<Tensor> {
+    let is_watched = is_watched(inputs);
+    let shape = inputs[0].shape();
+    if !is_watched
+        && let Some((width, before)) = shape.dims().split_last()
+        && let Some(slot) = workspace::next(before, *width)
+    {
+        // SAFETY: the caller's promise.
+        slot.change(|values| unsafe { parallel::overwrite(values, &write) })?;
+        return Ok(slot.values().clone());
+    }
+    // SAFETY: the caller's promise.
+    let values = unsafe { parallel::written(shape.elem_count(), 1, write) };
+    let result = output(values, shape, inputs)?;
+    if !is_watched && shape.rank() > 0 {
+        workspace::keep(&result)?;
     }
     Ok(result)
 }

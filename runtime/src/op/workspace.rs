@@ -5,6 +5,7 @@ use std::cell::RefCell;
 
 use candle_core::Tensor;
 
+use super::Slot;
 use crate::Result;
 
 thread_local! {
@@ -15,7 +16,7 @@ thread_local! {
 /// The results of one pass, in order.
 #[derive(Default)]
 pub struct Workspace {
-    results: Vec<Tensor>,
+    results: Vec<Slot>,
     next: usize,
 }
 
@@ -32,14 +33,22 @@ impl Workspace {
         *self = ACTIVE.replace(around).unwrap_or_default();
         result
     }
+
+    /// As [`Workspace::reuse`] if `is_again`; else results are new ones that stay.
+    ///
+    /// # Errors
+    /// Those of `pass`.
+    pub fn reuse_if<T>(&mut self, is_again: bool, pass: impl FnOnce() -> Result<T>) -> Result<T> {
+        if is_again { self.reuse(pass) } else { pass() }
+    }
 }
 
 /// The next result of the pass before, if it was `[before.., width]`.
-pub(super) fn next(before: &[usize], width: usize) -> Option<Tensor> {
+pub(super) fn next(before: &[usize], width: usize) -> Option<Slot> {
     ACTIVE.with_borrow_mut(|active| {
         let Workspace { results, next } = active.as_mut()?;
         let result = results.get(*next)?;
-        if result.dims().split_last() != Some((&width, before)) {
+        if result.values().dims().split_last() != Some((&width, before)) {
             results.truncate(*next);
             return None;
         }
@@ -49,13 +58,17 @@ pub(super) fn next(before: &[usize], width: usize) -> Option<Tensor> {
 }
 
 /// Keeps a result that was new.
-pub(super) fn keep(result: &Tensor) {
+///
+/// # Errors
+/// When it is not contiguous.
+pub(super) fn keep(result: &Tensor) -> Result<()> {
     ACTIVE.with_borrow_mut(|active| {
         if let Some(Workspace { results, next }) = active {
-            results.push(result.clone());
+            results.push(Slot::new(result.clone())?);
             *next += 1;
         }
-    });
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Block {
             Some(past) => past.extended(&now)?,
             None => now,
         };
-        let found = op::attention(&part(0)?, &memory.keys, &memory.values, self.heads, self.scale, memory.scope(scope))?;
+        let found = memory.attend(&part(0)?, self.heads, self.scale, scope)?;
         *past = Some(memory);
         let x = self.out.forward_then(&found, Then::residual(x), taps)?;
         let hidden = self.up.forward_then(&self.norm_2.forward(&x)?, Then::activation(Activation::Gelu), taps)?;

@@ -11,9 +11,12 @@ use super::config::{Config, FeedForward, Side};
 use crate::Result;
 use crate::linear::{Linear, Then};
 use crate::model::attention::Attention;
-use crate::model::memory::KeysValues;
+use crate::model::memory::{KeysValues, Origins};
 use crate::model::{Cache, Encoded, Source, Taps};
 use crate::op::{self, Scope};
+
+/// Tokens that the bias of single ones grows by.
+const BIAS_STEP: usize = 64;
 
 pub(super) struct Stack {
     side: Side,
@@ -44,7 +47,9 @@ impl Stack {
             layers: self.blocks.iter().map(layer).collect::<Result<_>>()?,
             time: 0,
             places: encoded.and_then(|encoded| encoded.places.clone()),
-            origins: (0..batch).collect(),
+            origins: Origins::of(batch),
+            bias: None,
+            workspace: op::Workspace::default(),
         })
     }
 
@@ -58,7 +63,7 @@ impl Stack {
         taps: &mut dyn Taps,
     ) -> Result<Tensor> {
         let time = x.dim(1)?;
-        let bias = self.distances.bias(time, cache.time + time)?;
+        let bias = self.bias(time, cache)?;
         let itself = Scope { causal: self.side == Side::Decoder, places: padding, bias: Some(&bias), ..Scope::default() };
         let across = Scope { places: cache.places.as_deref(), ..Scope::default() };
         let mut hidden = x;
@@ -67,6 +72,19 @@ impl Stack {
         }
         cache.time += time;
         self.norm.forward(&hidden)
+    }
+
+    /// The bias of `time` tokens after those in `cache`. That of one token depends on distances alone, so that one with room serves the
+    /// next ones too.
+    fn bias(&self, time: usize, cache: &mut StackCache) -> Result<Tensor> {
+        let keys = cache.time + time;
+        if time > 1 || cache.time == 0 {
+            return self.distances.bias(time, keys);
+        }
+        match &cache.bias {
+            Some(bias) if bias.dim(2)? >= keys => Ok(bias.clone()),
+            _ => Ok(cache.bias.insert(self.distances.bias(1, keys.next_multiple_of(BIAS_STEP))?).clone()),
+        }
     }
 }
 
@@ -184,8 +202,25 @@ pub(super) struct StackCache {
     time: usize,
     /// Where each sequence lies among the encoder's positions, where there is padding.
     places: Option<Box<[Range<usize>]>>,
-    /// Of each row, the sequence of the encoder that it began with.
-    origins: Vec<usize>,
+    origins: Origins,
+    /// That of one token and as many before it as there is room for, `[heads, 1, room]`.
+    bias: Option<Tensor>,
+    /// What one token after the other is computed in.
+    workspace: op::Workspace,
+}
+
+impl StackCache {
+    /// Does `step`, the one that reads `time` tokens; from the second one on, single tokens are computed in the memory of the ones before.
+    ///
+    /// # Errors
+    /// Those of `step`.
+    pub(super) fn step<T>(&mut self, time: usize, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let mut workspace = std::mem::take(&mut self.workspace);
+        let is_single = time == 1 && self.time > 0;
+        let result = workspace.reuse_if(is_single, || step(self));
+        self.workspace = workspace;
+        result
+    }
 }
 
 struct LayerCache {
@@ -201,18 +236,13 @@ impl Cache for StackCache {
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
-        let origins: Vec<usize> = rows.iter().map(|&row| self.origins[row]).collect();
-        // Beams of one sequence that change places read the same encoder's output as before.
-        let is_encoded_the_same = origins == self.origins;
-        self.origins = origins;
-        if let Some(places) = self.places.as_mut().filter(|_| !is_encoded_the_same) {
+        let is_encoded_other = self.origins.select(rows);
+        if let Some(places) = self.places.as_mut().filter(|_| is_encoded_other) {
             *places = rows.iter().map(|&row| places[row].clone()).collect();
         }
         for LayerCache { past, encoded } in &mut self.layers {
-            let encoded = encoded.as_mut().filter(|_| !is_encoded_the_same);
-            for kept in past.iter_mut().chain(encoded) {
-                *kept = kept.select(rows)?;
-            }
+            let encoded = encoded.as_mut().filter(|_| is_encoded_other);
+            past.iter_mut().chain(encoded).try_for_each(|kept| kept.select(rows))?;
         }
         Ok(())
     }

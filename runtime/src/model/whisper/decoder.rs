@@ -13,7 +13,7 @@ use super::config::Config;
 use crate::batch::Tokens;
 use crate::linear::{Dense, Linear};
 use crate::model::attention::Attention;
-use crate::model::memory::KeysValues;
+use crate::model::memory::{KeysValues, Origins};
 use crate::model::{Cache, NoTaps, Source, Taps};
 use crate::op::{self, Scope};
 use crate::{Fault, Result};
@@ -46,7 +46,8 @@ impl Decoder {
     pub(super) fn start(&self, encoded: &Tensor, taps: &mut dyn Taps) -> Result<DecoderCache> {
         let layer = |block: &Block| Ok(LayerCache { past: None, encoded: block.cross_attention.keys_values(encoded, taps)? });
         let layers = self.blocks.iter().map(layer).collect::<Result<_>>()?;
-        Ok(DecoderCache { layers, time: 0, workspace: op::Workspace::default() })
+        let origins = Origins::of(encoded.dim(0)?);
+        Ok(DecoderCache { layers, time: 0, origins, workspace: op::Workspace::default() })
     }
 
     /// The logits `[batch, vocab]` after the last of `tokens`. From the second step on, single tokens are computed in the memory of the
@@ -54,8 +55,8 @@ impl Decoder {
     pub(super) fn step(&self, tokens: &Tokens, cache: &mut DecoderCache) -> Result<Tensor> {
         let mut workspace = std::mem::take(&mut cache.workspace);
         let is_single = tokens.time() == 1 && cache.time > 0;
-        let mut pass = || self.head.forward(&op::last(&self.advance(tokens, cache, &mut NoTaps)?)?, &mut NoTaps);
-        let logits = if is_single { workspace.reuse(pass) } else { pass() };
+        let pass = || self.head.forward(&op::last(&self.advance(tokens, cache, &mut NoTaps)?)?, &mut NoTaps);
+        let logits = workspace.reuse_if(is_single, pass);
         cache.workspace = workspace;
         logits
     }
@@ -133,6 +134,7 @@ pub(super) struct DecoderCache {
     layers: Vec<LayerCache>,
     /// Tokens decoded so far.
     time: usize,
+    origins: Origins,
     /// What one token after the other is computed in.
     workspace: op::Workspace,
 }
@@ -150,9 +152,10 @@ impl Cache for DecoderCache {
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<()> {
-        for layer in &mut self.layers {
-            layer.encoded = layer.encoded.select(rows)?;
-            layer.past = layer.past.take().map(|past| past.select(rows)).transpose()?;
+        let is_encoded_other = self.origins.select(rows);
+        for LayerCache { past, encoded } in &mut self.layers {
+            let encoded = is_encoded_other.then_some(encoded);
+            past.iter_mut().chain(encoded).try_for_each(|kept| kept.select(rows))?;
         }
         Ok(())
     }

@@ -35,7 +35,9 @@ pub struct Scope<'a> {
     pub places: Option<&'a [Range<usize>]>,
     /// How many rows of keys and values there are, the rest being room for more; all, where it is not said. Room is for inference alone.
     pub keys: Option<usize>,
-    /// Added to the scaled scores, `[heads, queries, keys]`, or `[heads, 1, keys]` where it is the same for all queries.
+    /// Added to the scaled scores, `[heads, queries, keys]`, or `[heads, 1, keys]` where it is the same for all queries. The latter may
+    /// have more columns, of which the last belong to the keys: what depends on the distance from the newest key alone holds for any
+    /// number of them. Gradients know no such bias.
     pub bias: Option<&'a Tensor>,
 }
 
@@ -63,6 +65,9 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, scale: f32, s
     let is_watched = tape::is_watched(&inputs);
     if is_watched && shape.room > shape.keys {
         return Err(fault(format!("{} of {} keys are room, and gradients know none", shape.room - shape.keys, shape.room)));
+    }
+    if is_watched && shape.bias_columns > shape.keys && bias.as_ref().is_some_and(Tensor::track_op) {
+        return Err(fault(format!("a bias of {} columns for {} keys, and gradients know none", shape.bias_columns, shape.keys)));
     }
     let mut log_sums = Vec::new();
     let out = {
@@ -117,7 +122,8 @@ fn reference(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>, shape: &
         .collect();
     let hidden = Tensor::from_vec(hidden, (batch, 1, queries, keys), q.device())?;
     let scores = split(q, queries)?.matmul(&split(k, keys)?.t()?)?.affine(f64::from(shape.scale), 0.0)?;
-    let scores = bias.map_or(Ok(scores.clone()), |bias| scores.broadcast_add(&bias.unsqueeze(0)?))?.broadcast_add(&hidden)?;
+    let bias = bias.map(|bias| bias.narrow(2, shape.bias_columns - keys, keys)?.unsqueeze(0)).transpose()?;
+    let scores = bias.map_or(Ok(scores.clone()), |bias| scores.broadcast_add(&bias))?.broadcast_add(&hidden)?;
     let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let weights = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?;
     weights.matmul(&split(v, keys)?)?.transpose(1, 2)?.reshape(q.shape())?.to_dtype(DType::F32)
@@ -139,6 +145,8 @@ struct Heads {
     places: Option<Box<[Range<usize>]>>,
     /// Rows of the bias for each head: one for each query, or one for all.
     bias_rows: usize,
+    /// Columns of the bias, of which the last belong to the keys.
+    bias_columns: usize,
 }
 
 impl Heads {
@@ -162,14 +170,19 @@ impl Heads {
         if let Some(places) = scope.places.filter(|places| places.len() != batch || places.iter().any(is_wrong)) {
             return Err(fault(format!("attention over {keys} keys was given the places {places:?} for {batch} sequences")));
         }
-        let bias_rows = scope.bias.map_or(1, |bias| bias.dims().get(1).copied().unwrap_or(0));
+        let (bias_rows, bias_columns) = match scope.bias.map(Tensor::dims) {
+            None => (1, keys),
+            Some(&[_, rows, columns]) => (rows, columns),
+            Some(_) => (0, 0),
+        };
+        let is_wide_enough = bias_columns == keys || bias_rows == 1 && bias_columns > keys;
         if let Some(bias) =
-            scope.bias.filter(|bias| bias.dims() != [heads, bias_rows, keys] || ![1, queries].contains(&bias_rows))
+            scope.bias.filter(|bias| bias.dims()[0] != heads || ![1, queries].contains(&bias_rows) || !is_wide_enough)
         {
             return Err(fault(format!("{heads} heads, {queries} queries and {keys} keys were given the bias {:?}", bias.dims())));
         }
         let places = scope.places.map(Box::from);
-        Ok(Self { batch, queries, keys, room, width, heads, scale, causal: scope.causal, places, bias_rows })
+        Ok(Self { batch, queries, keys, room, width, heads, scale, causal: scope.causal, places, bias_rows, bias_columns })
     }
 
     /// Width of one head.
@@ -191,7 +204,8 @@ impl Heads {
 
     /// The bias of the keys of `query` of `head`.
     fn bias<'a>(&self, bias: &'a [f32], head: usize, query: usize) -> &'a [f32] {
-        &bias[(head * self.bias_rows + query.min(self.bias_rows - 1)) * self.keys..][..self.keys]
+        let row = head * self.bias_rows + query.min(self.bias_rows - 1);
+        &bias[(row + 1) * self.bias_columns - self.keys..][..self.keys]
     }
 
     /// The blocks of queries.
@@ -404,6 +418,21 @@ mod tests {
         assert!(attention(&q, &k, &k, 3, 0.3, Scope { keys: Some(5), ..Scope::default() }).is_err());
         let roomy = || attention(&q, &k, &k, 3, 0.3, Scope { keys: Some(3), ..Scope::default() });
         assert!(differentiate(|| Ok((roomy()?, ()))).is_err(), "gradients know no room");
+    }
+
+    #[test]
+    fn a_bias_of_more_columns_ends_at_the_newest_key() {
+        let wide = variable(&[3, 1, 11], 13);
+        let fixed = wide.detach();
+        let narrow = fixed.narrow(2, 4, 7).unwrap().contiguous().unwrap();
+        for queries in [1, 3, 7] {
+            let (q, k) = (variable(&[2, queries, 24], 9), variable(&[2, 7, 24], 10));
+            let with = |bias| attention(&q, &k, &k, 3, 0.3, Scope { bias: Some(bias), ..Scope::CAUSAL });
+            assert_eq!(flat(&with(&fixed).unwrap()), flat(&with(&narrow).unwrap()));
+            let shape = Heads::new(&q, &k, &k, 3, 0.3, Scope { bias: Some(&fixed), ..Scope::CAUSAL }).unwrap();
+            assert_operation(&[&q, &k], || Ok(with(&fixed)?), || reference(&q, &k, &k, Some(&fixed), &shape));
+            assert!(differentiate(|| Ok((with(&wide)?, ()))).is_err(), "nobody learns it");
+        }
     }
 
     #[test]
