@@ -67,7 +67,7 @@ fn small(family: &str) -> Result<Value> {
         })),
         "mpt" => Ok(json!({
             "architectures": ["MptForCausalLM"], "model_type": "mpt", "vocab_size": 97, "d_model": 48, "n_heads": 4, "n_layers": 2,
-            "expansion_ratio": 2, "max_seq_len": 32, "no_bias": true, "learned_pos_emb": true, "initializer_range": 0.2,
+            "expansion_ratio": 4, "max_seq_len": 32, "no_bias": true, "learned_pos_emb": true, "initializer_range": 0.2,
             "norm_type": "low_precision_layernorm", "tie_word_embeddings": true, "torch_dtype": "float32",
             "attn_config": { "alibi": true, "alibi_bias_max": 8, "attn_type": "multihead_attention" },
         })),
