@@ -108,7 +108,7 @@ const UNSAFE: [&str; 14] = [
     "runtime/kernels/src/panel",
     "runtime/kernels/src/operands.rs",
     "runtime/kernels/src/format",
-    "runtime/kernels/src/element/int8.rs",
+    "runtime/kernels/src/element/int8",
     // Memory that begins at a cache line.
     "runtime/kernels/src/buffer.rs",
     // Instructions and clocks of the processor.

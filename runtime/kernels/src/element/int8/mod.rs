@@ -4,6 +4,9 @@
 //! `(sum of q_x q_w) * scale_w * scale_x + bias`, the sum exact, the rest in FP32 from left to right.
 
 #[cfg(target_arch = "x86_64")]
+mod avx512;
+
+#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 use super::Layout;
@@ -84,17 +87,18 @@ impl Tokens {
         let (mut integers, mut scales) = (Scratch::take(groups * layout.group_len()), Scratch::take(tokens));
         // A token without columns has no integers, and is visited by nobody.
         scales.fill(1.0);
+        let vectors = Vectors::of(tier);
         let round = |group: usize, integers: &mut [u8], scales: &mut [f32]| {
             for (token, token_scale) in scales.iter_mut().enumerate() {
                 let x = operands.token(group * group_tokens + token);
-                let Some(scale) = simd::dispatch(tier, FindScale { x }) else {
+                let Some(scale) = vectors.find_scale(x) else {
                     *token_scale = f32::NAN;
                     continue;
                 };
                 *token_scale = scale;
                 for (cols, at) in layout.spans(token) {
                     let integers = &mut integers[at..at + cols.len()];
-                    simd::dispatch(tier, Round { x: &x[cols], scale, integers });
+                    vectors.round(&x[cols], scale, integers);
                 }
             }
         };
@@ -103,20 +107,59 @@ impl Tokens {
     }
 }
 
-/// [`symmetric_scale`] in a form that becomes vectors on any tier; none where a value is NaN or infinite.
-struct FindScale<'a> {
+/// What a token is rounded with.
+#[derive(Clone, Copy)]
+enum Vectors {
+    /// AVX-512 with VBMI, which was checked.
+    Bytes,
+    /// Whatever a tier has.
+    Any(Tier),
+}
+
+impl Vectors {
+    fn of(tier: Tier) -> Self {
+        if tier == Tier::Avx512 && tier.is_available() && tier.for_integers() == tier { Self::Bytes } else { Self::Any(tier) }
+    }
+
+    /// [`symmetric_scale`]; none where a value is NaN or infinite.
+    fn find_scale(self, x: &[f32]) -> Option<f32> {
+        let largest = match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `of` checked the instructions.
+            Self::Bytes => unsafe { avx512::largest_bits(x) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Bytes => unreachable!("AVX-512 is not there"),
+            Self::Any(tier) => simd::dispatch(tier, LargestBits { x }),
+        };
+        (largest < f32::INFINITY.to_bits()).then(|| scale_for(f32::from_bits(largest)))
+    }
+
+    /// [`round`] for finite values, in the stored form.
+    fn round(self, x: &[f32], scale: f32, integers: &mut [u8]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `of` checked the instructions.
+            Self::Bytes => unsafe { avx512::round(x, scale, integers) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Bytes => unreachable!("AVX-512 is not there"),
+            Self::Any(tier) => simd::dispatch(tier, Round { x, scale, integers }),
+        }
+    }
+}
+
+/// The bits of the largest magnitude, in a form that becomes vectors on any tier.
+struct LargestBits<'a> {
     x: &'a [f32],
 }
 
-impl Kernel for FindScale<'_> {
-    type Output = Option<f32>;
+impl Kernel for LargestBits<'_> {
+    type Output = u32;
 
     #[inline(always)]
-    unsafe fn run<V: Vector>(self) -> Option<f32> {
+    unsafe fn run<V: Vector>(self) -> u32 {
         const MAGNITUDE: u32 = 0x7fff_ffff;
         // Bits of numbers without a sign are in the order of the numbers, infinity and NaN last.
-        let largest = self.x.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & MAGNITUDE));
-        (largest < f32::INFINITY.to_bits()).then(|| scale_for(f32::from_bits(largest)))
+        self.x.iter().fold(0, |largest, value| largest.max(value.to_bits() & MAGNITUDE))
     }
 }
 
@@ -203,10 +246,11 @@ mod tests {
             let halves = (0..255).map(|half| (half as f32 - 127.0) * 0.5 * 2f32.powi(exponent)).chain([LARGEST * 2f32.powi(exponent)]);
             for x in [x, halves.collect()] {
                 let scale = symmetric_scale(&x);
-                for tier in Tier::available() {
+                let tiers = Tier::available().map(|tier| (tier, Vectors::of(tier)));
+                for (tier, vectors) in tiers.chain([(Tier::Avx512, Vectors::Any(Tier::Avx512))]) {
                     let mut integers = vec![0; x.len()];
-                    prop_assert_eq!(simd::dispatch(tier, FindScale { x: &x }), Some(scale));
-                    simd::dispatch(tier, Round { x: &x, scale, integers: &mut integers });
+                    prop_assert_eq!(vectors.find_scale(&x), Some(scale));
+                    vectors.round(&x, scale, &mut integers);
                     for (integer, value) in integers.iter().zip(&x) {
                         prop_assert_eq!((i32::from(*integer) - SHIFT) as f32, round(*value, scale), "{} at {} on {}", value, scale, tier);
                     }
