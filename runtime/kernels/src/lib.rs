@@ -32,4 +32,4 @@ pub use mask::Mask;
 pub use matrix::SparseMatrix;
 pub use operands::Operands;
 pub use pattern::Pattern;
-pub use tune::{RANGES, TokenRange, Tuning};
+pub use tune::{Layer, RANGES, TokenRange, Tuning};

@@ -4,6 +4,7 @@
 //! all of these share it. Dense is always among the candidates, so a layer never runs slower than dense because it is sparse.
 
 mod clock;
+mod layer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,10 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use clock::{Clock, Race, race};
+pub use layer::Layer;
 
 use crate::error::Result;
 use crate::format::by_word;
-use crate::{Cpu, Element, KernelError, Pattern, SparseMatrix, Tier};
+use crate::{Cpu, Element, KernelError, Pattern, Tier};
 
 /// Token counts that one kernel serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -64,16 +66,16 @@ pub(crate) struct Key {
 
 impl Key {
     /// On this CPU with the threads of the current pool.
-    pub(crate) fn here(matrix: &SparseMatrix, tier: Tier, range: TokenRange) -> Self {
+    pub(crate) fn here(layer: &Layer, tier: Tier, range: TokenRange) -> Self {
         Self {
             cpu: Cpu::this().model.clone(),
             tier,
             threads: rayon::current_num_threads(),
-            element: matrix.element(),
-            rows: matrix.rows(),
-            cols: matrix.cols(),
-            pattern: Pattern::of(matrix.mask()),
-            sparsity_percent: (matrix.mask().sparsity() * 20.0).round() as u32 * 5,
+            element: layer.element,
+            rows: layer.rows,
+            cols: layer.cols,
+            pattern: layer.pattern,
+            sparsity_percent: (layer.sparsity * 20.0).round() as u32 * 5,
             tokens: range.first,
         }
     }
@@ -112,17 +114,25 @@ impl Tuning {
     pub fn load(path: &Path) -> Result<Self> {
         let fail = |reason: String| KernelError::Tuning { path: path.display().to_string(), reason };
         let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-        let file: File = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+        Self::parse(&text).map_err(fail)
+    }
+
+    /// Reads the text of a tuning file.
+    ///
+    /// # Errors
+    /// As [`Tuning::load`], in words.
+    pub(crate) fn parse(text: &str) -> std::result::Result<Self, String> {
+        let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if file.version != VERSION {
-            return Err(fail(format!("version {} where this program reads {VERSION}", file.version)));
+            return Err(format!("version {} where this program reads {VERSION}", file.version));
         }
         let mut known = BTreeMap::new();
         for Entry { key, milliseconds } in file.entries {
             if milliseconds.is_empty() || milliseconds.values().any(|time| !time.is_finite() || *time < 0.0) {
-                return Err(fail(format!("the times of {} by {} are not times", key.rows, key.cols)));
+                return Err(format!("the times of {} by {} are not times", key.rows, key.cols));
             }
             for word in milliseconds.keys() {
-                by_word(word).map_err(|error| fail(error.to_string()))?;
+                by_word(word).map_err(|error| error.to_string())?;
             }
             known.insert(key, milliseconds);
         }
@@ -135,12 +145,17 @@ impl Tuning {
     /// When the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let fail = |reason: String| KernelError::Tuning { path: path.display().to_string(), reason };
-        let entries = self.entries().iter().map(|(key, times)| Entry { key: key.clone(), milliseconds: times.clone() }).collect();
-        let text = serde_json::to_string_pretty(&File { version: VERSION, entries }).map_err(|error| fail(error.to_string()))?;
+        let text = self.to_json().map_err(|error| fail(error.to_string()))?;
         let unfinished = path.with_extension("unfinished");
         std::fs::write(&unfinished, text)
             .and_then(|()| std::fs::rename(&unfinished, path))
             .map_err(|error| fail(error.to_string()))
+    }
+
+    /// The text of a tuning file.
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
+        let entries = self.entries().iter().map(|(key, times)| Entry { key: key.clone(), milliseconds: times.clone() }).collect();
+        serde_json::to_string_pretty(&File { version: VERSION, entries })
     }
 
     /// Times of one layer, where known.
@@ -160,14 +175,14 @@ impl Tuning {
 }
 
 /// Formats worth trying without a measurement, best first: what `docs/kernels.md` found in each regime.
-pub(crate) fn rule(matrix: &SparseMatrix, range: TokenRange) -> &'static [&'static str] {
-    let sparsity = matrix.mask().sparsity();
+pub(crate) fn rule(layer: &Layer, range: TokenRange) -> &'static [&'static str] {
+    let (sparsity, is_integer) = (layer.sparsity, layer.element.is_integer());
     match range.first {
         _ if sparsity < 0.4 => &["dense"],
-        64.. if matrix.element().is_integer() => &["block", "rowset", "sell", "dense"],
+        64.. if is_integer => &["block", "rowset", "sell", "dense"],
         64.. => &["rowset", "rowblock", "sell", "dense"],
-        16.. if !matrix.element().is_integer() => &["rowblock", "sell", "dense"],
-        5.. if sparsity >= 0.6 || matrix.element().is_integer() => &["sell", "dense"],
+        16.. if !is_integer => &["rowblock", "sell", "dense"],
+        5.. if sparsity >= 0.6 || is_integer => &["sell", "dense"],
         0..5 if sparsity >= 0.6 => &["sell", "bitmask", "dense"],
         0..5 => &["bitmask", "dense"],
         _ => &["dense"],
@@ -177,7 +192,7 @@ pub(crate) fn rule(matrix: &SparseMatrix, range: TokenRange) -> &'static [&'stat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Mask;
+    use crate::{Mask, SparseMatrix};
 
     #[test]
     fn ranges_have_no_gaps() {
@@ -193,7 +208,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("sparsec-tuning-{}.json", std::process::id()));
         let tuning = Tuning::default();
         let matrix = SparseMatrix::new(&[1.0; 32], Mask::from_fn(4, 8, |row, _| row == 0)).unwrap();
-        let key = Key::here(&matrix, Tier::Portable, RANGES[0]);
+        let key = Key::here(&Layer::of(&matrix), Tier::Portable, RANGES[0]);
         assert_eq!(key.sparsity_percent, 75);
         tuning.record(key.clone(), Times::from([("dense".into(), 1.5)]));
         tuning.save(&path).unwrap();

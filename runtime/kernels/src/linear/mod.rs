@@ -1,16 +1,18 @@
 //! A linear layer whose zeros are known: stored in the formats that are fastest for the token counts it will see.
 
+mod preparation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
+use self::preparation::Preparation;
 use crate::error::Result;
-use crate::format::{Compressed, FORMATS, Footprint, Progress, Target, by_word};
-use crate::tune::{Key, Race, Times, TokenRange, Tuning, race, rule};
-use crate::{CodeBudget, CodeCache, Cpu, Element, Epilogue, KernelError, Mask, Operands, SparseMatrix, Tier};
+use crate::format::{Compressed, Footprint, Progress};
+use crate::tune::{Times, TokenRange, Tuning};
+use crate::{CodeBudget, CodeCache, Cpu, Element, Epilogue, Layer, Mask, Operands, SparseMatrix, Tier};
 
 /// How the format of a layer is chosen.
 #[derive(Clone, Debug)]
@@ -78,6 +80,17 @@ impl SparseLinear {
     pub fn of(matrix: &SparseMatrix, bias: Option<&[f32]>, options: &Options) -> Result<Self> {
         let zeros = vec![0.0; matrix.rows()];
         Preparation::new(matrix, bias.unwrap_or(&zeros), options).finish()
+    }
+
+    /// What [`SparseLinear::explain`] will say of a layer that is not there yet. Nothing is timed: where `options` measure and their store
+    /// does not know the layer, the fixed rule says what to expect. Room for code is taken to suffice.
+    ///
+    /// # Errors
+    /// When [`Choice::Always`] names a format that does not exist or cannot serve.
+    pub fn foresee(layer: &Layer, options: &Options) -> Result<Explanation> {
+        let trial = layer.trial()?;
+        let options = Options { code_budget: CodeBudget::unlimited(), code_cache: None, progress: None, ..options.clone() };
+        Preparation::foreseeing(*layer, &trial, &vec![0.0; trial.rows()], &options).explain().map(|(_, explanation)| explanation)
     }
 
     /// `x: [tokens, cols]` to `y: [tokens, rows]`, row-major, on the current thread pool.
@@ -203,160 +216,10 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// How long the candidates of one layer and range are compared.
-const RACE: Race = Race { rounds: 5, at_least: Duration::from_millis(20), from_memory: false };
-
-/// Sparsity below which no sparse format is timed: making code for so many weights takes long, and it has never won.
-const WORTH_TRYING: f64 = 0.3;
-
-/// A layer between its matrix and its kernels: forms are made when first needed, and dropped if they are not chosen.
-struct Preparation<'a> {
-    matrix: &'a SparseMatrix,
-    bias: &'a [f32],
-    options: &'a Options,
-    forms: BTreeMap<&'static str, Box<dyn Compressed>>,
-    refused: BTreeMap<String, String>,
-    miscompiled: BTreeSet<String>,
-}
-
-impl<'a> Preparation<'a> {
-    fn new(matrix: &'a SparseMatrix, bias: &'a [f32], options: &'a Options) -> Self {
-        Self { matrix, bias, options, forms: BTreeMap::new(), refused: BTreeMap::new(), miscompiled: BTreeSet::new() }
-    }
-
-    fn finish(mut self) -> Result<SparseLinear> {
-        let mut ranges: Vec<_> = self.options.tokens.iter().map(|tokens| TokenRange::of(*tokens)).collect();
-        ranges.push(TokenRange::of(self.options.tokens.first().copied().unwrap_or(1)));
-        ranges.sort();
-        ranges.dedup();
-        let choices = ranges.iter().map(|range| self.choose(*range)).collect::<Result<Vec<_>>>()?;
-        let mut linear = SparseLinear {
-            forms: Vec::new(),
-            served: Vec::new(),
-            explanation: Explanation {
-                rows: self.matrix.rows(),
-                cols: self.matrix.cols(),
-                element: self.matrix.element(),
-                sparsity: self.matrix.mask().sparsity(),
-                choices,
-                refused: self.refused,
-                miscompiled: self.miscompiled,
-            },
-        };
-        for (range, choice) in ranges.iter().zip(&linear.explanation.choices) {
-            let index = match linear.forms.iter().position(|form| form.word() == choice.format) {
-                Some(index) => index,
-                None => {
-                    linear.forms.extend(self.forms.remove(choice.format.as_str()));
-                    linear.forms.len() - 1
-                }
-            };
-            linear.served.push((*range, index));
-        }
-        Ok(linear)
-    }
-
-    fn choose(&mut self, range: TokenRange) -> Result<Chosen> {
-        let chosen = |format: &str, reason: &str, milliseconds: Times| Chosen {
-            first_tokens: range.first,
-            timed_tokens: range.sample,
-            format: format.into(),
-            reason: reason.into(),
-            milliseconds,
-        };
-        let key = Key::here(self.matrix, self.options.tier, range);
-        let (tuning, may_measure) = match &self.options.choice {
-            Choice::Always(word) => {
-                return match self.form(word)? {
-                    true => Ok(chosen(word, "asked for", Times::new())),
-                    false => Err(KernelError::Refused(format!("no {word}: {}", self.refused[*word]))),
-                };
-            }
-            Choice::Measure(tuning) => (tuning, true),
-            Choice::Frozen(tuning) => (tuning, false),
-        };
-        if let Some(times) = tuning.find(&key) {
-            let mut order: Vec<_> = times.iter().collect();
-            order.sort_by(|a, b| a.1.total_cmp(b.1));
-            for (word, _) in order {
-                if self.form(word)? {
-                    return Ok(chosen(word, "fastest in the tuning file", times.clone()));
-                }
-            }
-        }
-        if may_measure {
-            let times = self.measure(range.sample)?;
-            tuning.record(key, times.clone());
-            let fastest = times.iter().min_by(|a, b| a.1.total_cmp(b.1)).map_or("dense", |(word, _)| word.as_str());
-            return Ok(chosen(fastest, "fastest when measured", times.clone()));
-        }
-        for word in rule(self.matrix, range) {
-            if self.form(word)? {
-                return Ok(chosen(word, "by rule, as the tuning file does not know this layer", Times::new()));
-            }
-        }
-        Err(KernelError::SelfCheck("the dense format refused a matrix".into()))
-    }
-
-    fn measure(&mut self, tokens: usize) -> Result<Times> {
-        let sparsity = self.matrix.mask().sparsity();
-        let mut words = Vec::new();
-        for format in FORMATS {
-            if sparsity < WORTH_TRYING && !format.is_dense() {
-                let reason = format!("not tried: below {:.0} % sparsity, dense is faster", WORTH_TRYING * 100.0);
-                self.refused.insert(format.word().into(), reason);
-            } else if self.form(format.word())? {
-                words.push(format.word());
-            }
-        }
-        let forms: Vec<_> = words.iter().filter_map(|word| self.forms.get(word)).map(|form| vec![&**form]).collect();
-        let medians = race(&forms, tokens, RACE)?.into_iter().map(|times| times[times.len() / 2]);
-        Ok(words.iter().map(|word| word.to_string()).zip(medians).collect())
-    }
-
-    /// Makes the form called `word` unless it is there; `false` when the format refuses.
-    fn form(&mut self, word: &str) -> Result<bool> {
-        let format = by_word(word)?;
-        if self.forms.contains_key(format.word()) || self.refused.contains_key(format.word()) {
-            return Ok(self.forms.contains_key(format.word()));
-        }
-        let silent = |_| {};
-        let target = Target {
-            tier: self.options.tier,
-            code_budget: self.options.code_budget.clone(),
-            code_cache: self.options.code_cache.as_ref(),
-            progress: match &self.options.progress {
-                Some(progress) => &**progress,
-                None => &silent,
-            },
-        };
-        match format.compress(self.matrix, self.bias, &target) {
-            Ok(form) => {
-                self.forms.insert(format.word(), form);
-                Ok(true)
-            }
-            Err(error) => self.refuse(format.word(), error).map(|()| false),
-        }
-    }
-
-    /// Leaves the format `word` out, if `error` is one that another format can make good.
-    fn refuse(&mut self, word: &str, error: KernelError) -> Result<()> {
-        let reason = match error {
-            KernelError::Refused(reason) => reason,
-            KernelError::SelfCheck(reason) => {
-                self.miscompiled.insert(word.into());
-                reason
-            }
-            error => return Err(error),
-        };
-        self.refused.insert(word.into(), reason);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::KernelError;
     use crate::testing::{assert_close, random_matrix, random_values, rounded};
 
     fn prepare(choice: Choice, element: Element) -> Result<SparseLinear> {
