@@ -4,15 +4,16 @@
 //! of quantized layers, `file/` for companions, `extra/` for whatever else an unfinished stage needs. Reading gives back what was
 //! written, bit by bit.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo, TensorView};
 use serde_json::Value;
 
-use crate::checkpoint::QuantizedWeight;
+use crate::checkpoint::{Parameter, QuantizedWeight};
 use crate::{Checkpoint, Fault, Mask, Result, disk};
 
 /// A model, and what else an unfinished stage needs to go on.
@@ -37,47 +38,54 @@ impl Snapshot {
     /// # Errors
     /// A disk that is full or cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
+        let Checkpoint { tensors, masks, quantized, companions, config } = &self.checkpoint;
         let mut entries = Vec::new();
-        for (name, tensor) in &self.checkpoint.tensors {
-            entries.push(Entry::floats(format!("tensor/{name}"), &tensor.tensor()?)?);
+        for (name, parameter) in tensors {
+            entries.push(Entry::of(
+                format!("tensor/{name}"),
+                Dtype::F32,
+                parameter.dims(),
+                Content::Parameter(parameter.clone()),
+            ));
         }
         for (name, tensor) in &self.extra {
-            entries.push(Entry::floats(format!("extra/{name}"), tensor)?);
+            entries.push(Entry::of(
+                format!("extra/{name}"),
+                Dtype::F32,
+                tensor.dims(),
+                Content::Parameter(tensor.clone().into()),
+            ));
         }
-        entries.extend(self.checkpoint.masks.iter().map(|(path, mask)| Entry::mask(path, mask)));
-        for (path, weight) in &self.checkpoint.quantized {
-            let values = weight.values.iter().map(|value| value.cast_unsigned()).collect();
-            entries.push(Entry {
-                name: format!("values/{path}"),
-                dtype: Dtype::I8,
-                shape: vec![weight.out, weight.inputs],
-                bytes: values,
-            });
-            let scales = Tensor::from_slice(&weight.scales, weight.out, &Device::Cpu)?;
-            entries.push(Entry::floats(format!("scales/{path}"), &scales)?);
+        for (path, mask) in masks {
+            let shape = [mask.rows(), mask.cols().div_ceil(64)];
+            entries.push(Entry::of(format!("mask/{path}"), Dtype::U64, &shape, Content::Mask(mask)));
         }
-        for (name, bytes) in self.checkpoint.companions.iter() {
-            entries.push(Entry {
-                name: format!("file/{name}"),
-                dtype: Dtype::U8,
-                shape: vec![bytes.len()],
-                bytes: bytes.clone(),
-            });
+        for (path, weight) in quantized {
+            let (values, scales) = (Content::Integers(&weight.values), Content::Floats(&weight.scales));
+            entries.push(Entry::of(format!("values/{path}"), Dtype::I8, &[weight.out, weight.inputs], values));
+            entries.push(Entry::of(format!("scales/{path}"), Dtype::F32, &[weight.out], scales));
         }
-        let masked: Vec<_> = self.checkpoint.masks.iter().map(|(path, mask)| (path, mask.cols())).collect();
+        for (name, bytes) in companions.iter() {
+            entries.push(Entry::of(format!("file/{name}"), Dtype::U8, &[bytes.len()], Content::Bytes(bytes)));
+        }
+        let masked: Vec<_> = masks.iter().map(|(path, mask)| (path, mask.cols())).collect();
         let metadata = HashMap::from([
-            ("config".to_owned(), self.checkpoint.config.to_string()),
+            ("config".to_owned(), config.to_string()),
             ("progress".to_owned(), self.progress.to_string()),
             ("columns".to_owned(), serde_json::json!(BTreeMap::from_iter(masked)).to_string()),
         ]);
-        let views = entries.iter().map(|entry| {
-            let view = TensorView::new(entry.dtype, entry.shape.clone(), &entry.bytes);
-            view.map(|view| (entry.name.as_str(), view)).map_err(|error| Fault::internal(format!("`{}`: {error}", entry.name)))
+        let header = header(&entries, metadata)?;
+        let mut lost = None;
+        let written = disk::write_file(path, |file| {
+            file.write_all(&(header.len() as u64).to_le_bytes())?;
+            file.write_all(&header)?;
+            for entry in &entries {
+                let bytes = entry.bytes().map_err(|fault| std::io::Error::other(lost.insert(fault).to_string()))?;
+                file.write_all(&bytes)?;
+            }
+            Ok(())
         });
-        let views = views.collect::<Result<Vec<_>>>()?;
-        let bytes = safetensors::serialize(views, Some(metadata))
-            .map_err(|error| Fault::internal(format!("this model cannot be written down: {error}")))?;
-        disk::write_file(path, |file| file.write_all(&bytes))
+        lost.map_or(written, Err)
     }
 
     /// Reads the file at `path`.
@@ -126,24 +134,54 @@ impl Snapshot {
     }
 }
 
-/// One tensor of the file.
-struct Entry {
+/// One tensor of the file. Its bytes are made when their turn comes: those of all at once would take the memory of the model again.
+struct Entry<'a> {
     name: String,
     dtype: Dtype,
     shape: Vec<usize>,
-    bytes: Vec<u8>,
+    content: Content<'a>,
 }
 
-impl Entry {
-    fn floats(name: String, tensor: &Tensor) -> Result<Self> {
-        let bytes = tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().flat_map(f32::to_le_bytes).collect();
-        Ok(Self { name, dtype: Dtype::F32, shape: tensor.dims().to_vec(), bytes })
+enum Content<'a> {
+    Parameter(Parameter),
+    Floats(&'a [f32]),
+    Mask(&'a Mask),
+    Integers(&'a [i8]),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Entry<'a> {
+    fn of(name: String, dtype: Dtype, shape: &[usize], content: Content<'a>) -> Self {
+        Self { name, dtype, shape: shape.to_vec(), content }
     }
 
-    fn mask(path: &str, mask: &Mask) -> Self {
-        let bytes = (0..mask.rows()).flat_map(|row| mask.row(row).iter().flat_map(|word| word.to_le_bytes())).collect();
-        Self { name: format!("mask/{path}"), dtype: Dtype::U64, shape: vec![mask.rows(), mask.cols().div_ceil(64)], bytes }
+    fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+        let floats = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Ok(match &self.content {
+            Content::Parameter(parameter) => Cow::Owned(floats(&parameter.values()?)),
+            Content::Floats(values) => Cow::Owned(floats(values)),
+            Content::Mask(mask) => {
+                Cow::Owned((0..mask.rows()).flat_map(|row| mask.row(row).iter().flat_map(|word| word.to_le_bytes())).collect())
+            }
+            Content::Integers(values) => Cow::Owned(values.iter().map(|value| value.cast_unsigned()).collect()),
+            Content::Bytes(bytes) => Cow::Borrowed(bytes),
+        })
     }
+}
+
+/// The header of a safetensors file that holds `entries` in this order, padded to whole words.
+fn header(entries: &[Entry<'_>], metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+    let mut end = 0;
+    let infos = entries.iter().map(|entry| {
+        let start = end;
+        end += entry.shape.iter().product::<usize>() * entry.dtype.bitsize() / 8;
+        (entry.name.clone(), TensorInfo { dtype: entry.dtype, shape: entry.shape.clone(), data_offsets: (start, end) })
+    });
+    let unwritable = |error: &dyn std::fmt::Display| Fault::internal(format!("this model cannot be written down: {error}"));
+    let metadata = Metadata::new(Some(metadata), infos.collect()).map_err(|error| unwritable(&error))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| unwritable(&error))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
 }
 
 fn floats(view: &TensorView<'_>) -> Result<Tensor> {
