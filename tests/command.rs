@@ -32,6 +32,13 @@ fn recipes(folder: &str) -> Vec<String> {
     entries.map(|entry| entry.unwrap().path().display().to_string()).filter(|path| path.ends_with(".sq")).collect()
 }
 
+/// The kernels that a plan foresees for the last model that has any.
+fn foreseen_kernels(output: &Output) -> Vec<serde_json::Value> {
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let mut kernels = plan["steps"].as_array().unwrap().iter().filter_map(|step| step["foreseen"]["kernels"].as_array());
+    kernels.rfind(|kernels| !kernels.is_empty()).expect("a model with pruned layers").clone()
+}
+
 /// Their weights are not here, and nobody runs them by accident.
 #[test]
 fn the_runs_of_the_paper_are_planned_from_configurations_alone() {
@@ -49,6 +56,18 @@ fn the_runs_of_the_paper_are_planned_from_configurations_alone() {
         assert!(text(&output.stderr).contains("there is neither model.safetensors nor"), "{recipe}: {}", text(&output.stderr));
     }
     let mpt = recipes("recipes/paper").into_iter().find(|path| path.contains("mpt")).unwrap();
+    let output = sparsec_in(folder.path(), &["plan", &mpt, "--set", "sparsity=75%", "--set", "pattern=16:64", "--json"]);
+    let kernels = foreseen_kernels(&output);
+    let layers: Vec<_> =
+        kernels.iter().map(|alike| ["layers", "rows", "cols"].map(|field| alike[field].as_u64().unwrap())).collect();
+    assert_eq!(layers, [[32, 12288, 4096], [32, 4096, 4096], [32, 16384, 4096], [32, 4096, 16384]]);
+    for alike in &kernels {
+        assert_eq!((&alike["element"], &alike["pattern"], &alike["sparsity"]), (&"int8".into(), &"16:64".into(), &0.75.into()));
+        let choices = alike["choices"].as_array().unwrap();
+        assert!(
+            choices.len() == 3 && choices.iter().all(|choice| choice["reason"].as_str().unwrap().contains("not measured yet"))
+        );
+    }
     for (pattern, sparsity, kept) in
         [("2:4", "50%", true), ("16:32", "50%", true), ("16:64", "75%", true), ("16:64", "50%", false)]
     {
@@ -192,8 +211,20 @@ fn whatever_runs_an_artifact_runs_the_kernels_of_the_report() {
          export(pruned, to: \"out\", format: safetensors)\n"
     ));
     let run = |arguments: &[&str]| sparsec_in(folder.path(), arguments);
+    let plan = || foreseen_kernels(&run(&["plan", &path, "--allow-outside", "--json"]));
+    let chosen_for = |choice: &serde_json::Value| ["format", "reason"].map(|field| choice[field].as_str().unwrap().to_owned());
+    let planned = |kernels: &[serde_json::Value]| -> Vec<[String; 2]> {
+        kernels.iter().flat_map(|alike| alike["choices"].as_array().unwrap().iter().map(chosen_for)).collect()
+    };
+    assert!(planned(&plan()).iter().all(|[_, reason]| reason.contains("not measured yet")));
     let reported = kernels(&run(&["run", &path, "--allow-outside", "--json"]), "/models/0/kernels");
     assert!(reported.len() >= 24, "{reported:?}");
+    let known = plan();
+    assert_eq!(known.iter().map(|alike| alike["layers"].as_u64().unwrap() * 3).sum::<u64>(), reported.len() as u64);
+    for [format, reason] in planned(&known) {
+        assert_eq!(reason, "fastest in the tuning file");
+        assert!(reported.iter().any(|[.., kernel, _]| kernel.trim_matches('"') == format), "{format} in {reported:?}");
+    }
     std::fs::copy(recipes.join("data/spoken-numbers/test/00001.ogg"), folder.path().join("a.ogg")).unwrap();
     std::fs::write(folder.path().join("a.jsonl"), "{\"audio\": \"a.ogg\", \"text\": \"a\"}\n").unwrap();
     let chosen = |kernels: &[[String; 4]]| kernels.iter().map(|kernel| kernel[..3].to_vec()).collect::<Vec<_>>();

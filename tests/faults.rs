@@ -395,3 +395,36 @@ fn nothing_outside_is_read_unless_it_is_allowed() {
     assert_said(&sparsec(&["eval", "model", "manifest.jsonl"]), 2, &[&outside, "`--allow-outside`"]);
     assert_said(&sparsec(&["eval", "model", "manifest.jsonl", "--allow-outside"]), 0, &[]);
 }
+
+/// Measured times can be measured again; those that somebody asks for by name cannot.
+#[test]
+fn a_damaged_tuning_file_is_put_aside_unless_it_was_asked_for() {
+    let place = Place::new(&recipe("magnitude", "60%", "90000"));
+    assert_said(&place.run(), 0, &[]);
+    let (tuning, aside) =
+        (place.path().join("work/.sparsec/tuning.json"), place.path().join("work/.sparsec/tuning.json.damaged"));
+    let whole = fs::read(&tuning).unwrap();
+    let old = text(&whole).replace("\"version\": ", "\"version\": 9");
+    for (damaged, reason) in
+        [(&whole[..whole.len() / 2], "EOF while parsing"), (old.as_bytes(), "where this program reads"), (b"\xff", "UTF-8")]
+    {
+        fs::write(&tuning, damaged).unwrap();
+        let plan = Command::new(SPARSEC).args(["plan", "tiny.sq", "-C", "work"]).current_dir(place.path()).output().unwrap();
+        assert_said(&plan, 0, &["tuning.json cannot be used", reason, "the next run puts the file aside"]);
+        assert!(text(&plan.stdout).contains("not measured yet") && !aside.exists());
+        let output = place.command(&["env"]).arg("--fresh").output().unwrap();
+        assert_said(
+            &output,
+            0,
+            &["work/.sparsec/tuning.json cannot be used, and kernels are measured again", reason, "is now work/"],
+        );
+        assert_eq!(text(&output.stderr).matches("tuning.json cannot be used").count(), 1);
+        assert_eq!(fs::read(&aside).unwrap(), damaged);
+        assert!(sparsec_kernels::Tuning::load(&tuning).is_ok());
+        fs::remove_file(&aside).unwrap();
+    }
+    fs::write(place.path().join("given.json"), &whole[..whole.len() / 2]).unwrap();
+    let output = place.command(&["env"]).args(["--fresh", "--tuning", "given.json"]).output().unwrap();
+    assert_said(&output, 2, &["given.json", "EOF while parsing"]);
+    assert!(place.path().join("given.json").exists() && !aside.exists());
+}

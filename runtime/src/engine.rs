@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use sparsec_kernels::{Choice, Explanation, Mask, Options, SparseLinear, SparseMatrix, Tuning, Values};
+use serde::Serialize;
+use sparsec_kernels::{Choice, Explanation, KernelError, Mask, Options, Pattern, SparseLinear, SparseMatrix, Tuning, Values};
 
 use crate::linear::{Compiled, Linear};
 use crate::model::{self, Model, Source};
 use crate::report::KernelRecord;
 use crate::source::Plain;
+use crate::stage::{Outline, PlannedLayer};
 use crate::weight::Weight;
 use crate::{Checkpoint, Fault, Result};
 
@@ -45,6 +47,40 @@ pub fn write_tuning(tuning: &Tuning, path: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(|error| Fault::writing(folder, &error))?;
     }
     tuning.save(path).map_err(|error| Fault::environment(error.to_string()).at(path))
+}
+
+/// Layers of a model that is not there yet which are alike: the same kernels will run in all of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Alike {
+    /// How many they are.
+    pub layers: usize,
+    /// Whether their sparsity is the mean of many layers, among which each finds its own.
+    pub is_mean: bool,
+    /// How the kept weights lie.
+    pub pattern: Pattern,
+    /// What they are, which kernels they get, and why.
+    #[serde(flatten)]
+    pub explanation: Explanation,
+}
+
+/// The kernels that the pruned and quantized layers of the model `outline` will run, in the order of the forward pass: what
+/// [`Checkpoint::compiled`] would choose without measuring anything.
+///
+/// # Errors
+/// A format that `options` ask for and that cannot serve.
+pub fn foresee(outline: &Outline, options: &Options) -> Result<Vec<Alike>> {
+    let mut found: Vec<(PlannedLayer, usize)> = Vec::new();
+    for layer in outline.layers() {
+        match found.iter_mut().find(|(known, _)| *known == layer) {
+            Some((_, layers)) => *layers += 1,
+            None => found.push((layer, 1)),
+        }
+    }
+    let explained = found.into_iter().map(|(PlannedLayer { layer, is_mean }, layers)| {
+        let explanation = SparseLinear::foresee(&layer, options)?;
+        Ok(Alike { layers, is_mean, pattern: layer.pattern, explanation })
+    });
+    explained.collect::<Result<_, KernelError>>().map_err(|error| Fault::input(error.to_string()))
 }
 
 /// A model whose pruned and quantized layers are compiled, and what runs in them.

@@ -1,7 +1,7 @@
 //! Which kernels run in pruned layers: decided here, the same way for every subcommand that runs an artifact.
 
 use etcetera::BaseStrategy;
-use sparsec_kernels::{CodeCache, Options, Tuning};
+use sparsec_kernels::{CodeCache, Options};
 use sparsec_runtime::engine::{self, Engine};
 use sparsec_runtime::report::miscompilation;
 use sparsec_runtime::run::State;
@@ -21,21 +21,19 @@ pub struct Kernels {
 
 impl Kernels {
     /// How layers are to be prepared.
-    pub fn options(&self) -> Result<Options> {
+    pub fn options(&self, progress: &mut Progress) -> Result<Options> {
         let options = match &self.tuning {
             Some(path) => engine::frozen(engine::read_tuning(path)?),
-            None => {
-                let beside = State::tuning_of(Path::new("."));
-                engine::measured(if beside.exists() { engine::read_tuning(&beside)? } else { Tuning::default() })
-            }
+            None => engine::measured(State::look(Path::new(".")).known_times(progress)?),
         };
         Ok(Options { code_cache: code_cache(), ..options })
     }
 
     /// The model of `checkpoint` with its pruned layers compiled, which `progress` shows.
     pub fn engine(&self, checkpoint: &Checkpoint, progress: &mut Progress) -> Result<Engine> {
-        let engine = checkpoint
-            .compiled_telling(&self.options()?, &mut |done, total| super::tell(progress, done, total, "layers compiled"))?;
+        let options = self.options(progress)?;
+        let engine =
+            checkpoint.compiled_telling(&options, &mut |done, total| super::tell(progress, done, total, "layers compiled"))?;
         if let Some(warning) = miscompilation(&engine.kernels) {
             errln!("warning: {warning}");
         }

@@ -21,6 +21,7 @@ pub use crate::pattern::Pattern;
 pub use calibration::RowCalibration;
 pub use magnitude::{Magnitude, Scope};
 pub use sparsegpt::SparseGpt;
+pub(crate) use sparsegpt::transformer_block;
 
 /// Every pruner.
 pub static PRUNERS: Shelf<dyn Pruner> = Shelf::new("pruner", &[row!(dyn Pruner, Magnitude), row!(dyn Pruner, SparseGpt)]);

@@ -157,7 +157,7 @@ fn eliminate(row: &mut [f32], direction: &[f32]) {
 
 /// The transformer block of a module path: up to its first numbered segment, `model.encoder.layers.0` of
 /// `model.encoder.layers.0.fc1`; the path itself where nothing is numbered.
-fn transformer_block(path: &str) -> &str {
+pub(crate) fn transformer_block(path: &str) -> &str {
     let mut end = 0;
     for segment in path.split('.') {
         end += segment.len();

@@ -54,18 +54,11 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(plan: &'a Plan, options: &'a Options<'a>) -> Result<Self> {
-        let state = State::open(&options.directory)?;
-        let known = state.tuning();
-        let tuning = if known.exists() && options.tuning.is_none() { engine::read_tuning(&known)? } else { Tuning::default() };
-        Self::with(plan, options, state, tuning)
-    }
-
-    /// A run that has done nothing yet; `tuning` holds unless the options give another.
-    pub(super) fn with(plan: &'a Plan, options: &'a Options<'a>, state: State, tuning: Tuning) -> Result<Self> {
+    /// A run that has done nothing yet. `events` hears of measured times that cannot be read.
+    pub(super) fn new(plan: &'a Plan, options: &'a Options<'a>, state: State, events: &mut dyn Events) -> Result<Self> {
         let (tuning, pinned) = match &options.tuning {
             Some(path) => (engine::read_tuning(path)?, Some(disk::content_hash(path)?)),
-            None => (tuning, None),
+            None => (state.known_times(events)?, None),
         };
         Ok(Self {
             plan,
@@ -336,10 +329,14 @@ impl<'a> Run<'a> {
 
     /// The model of `checkpoint` as it is scored and timed: pruned layers compiled, with the kernels that the tuning chooses.
     fn engine(&self, checkpoint: &Checkpoint, events: &mut dyn Events) -> Result<Engine> {
-        let kernels = if self.pinned.is_some() { engine::frozen } else { engine::measured };
         let mut told = |done: usize, total: usize| self.tell(events, done, total, "layers compiled");
-        let code_cache = self.options.code_cache.clone();
-        checkpoint.compiled_telling(&sparsec_kernels::Options { code_cache, ..kernels(self.tuning.clone()) }, &mut told)
+        checkpoint.compiled_telling(&self.kernels(), &mut told)
+    }
+
+    /// How kernels are chosen.
+    pub(super) fn kernels(&self) -> sparsec_kernels::Options {
+        let chosen = if self.pinned.is_some() { engine::frozen } else { engine::measured };
+        sparsec_kernels::Options { code_cache: self.options.code_cache.clone(), ..chosen(self.tuning.clone()) }
     }
 
     /// Tells how far some work is, and ends it if the user wants so.

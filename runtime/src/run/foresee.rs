@@ -1,4 +1,5 @@
-//! What a run would do, without doing it: which steps an earlier run finished, and how large the models become.
+//! What a run would do, without doing it: which steps an earlier run finished, how large the models become, and which kernels will run
+//! in those that it scores or exports.
 //!
 //! What a stage reads from files is read, for that decides what is cached; nothing is written, locked or trained.
 
@@ -7,16 +8,17 @@ use std::collections::BTreeMap;
 use blake3::Hash;
 use serde::Serialize;
 use sparsec_compiler::{Call, Plan, Requirement, Step, StepId, Task};
-use sparsec_kernels::Tuning;
 
 use super::execute::{Receipt, Run, written};
-use super::{Failure, Options, Silent, State, finished, keys, read_json, scores};
+use super::{Events, Failure, Options, Silent, State, finished, keys, read_json, scores};
 use crate::checkpoint::Header;
 use crate::dataset::Dataset;
+use crate::engine::{self, Alike};
 use crate::metric;
 use crate::model::Module;
+use crate::report::StageRecord;
 use crate::shelf::Item;
-use crate::stage::{Inputs, Load, Outline, Output, STAGES, Size, StageRow, Take};
+use crate::stage::{Inputs, Load, Memory, Outline, Output, STAGES, Size, StageRow, Take};
 use crate::{Result, disk};
 
 /// One step, as a run would meet it now.
@@ -28,17 +30,44 @@ pub struct Foreseen {
     pub why: String,
     /// The size of the model that it yields.
     pub model: Option<Size>,
+    /// The memory that making it takes.
+    pub memory: Option<Memory>,
+    /// The kernels of that model's pruned and quantized layers, if the run scores or exports it.
+    pub kernels: Vec<Alike>,
 }
 
-/// What a run of `plan` would find, step by step.
+/// What a run of `plan` would find, step by step. `events` hears of measured times that cannot be read.
 ///
 /// # Errors
 /// A checkpoint or a data set that cannot be read, with the call that names it.
-pub fn foresee(plan: &Plan, options: &Options<'_>) -> Result<Vec<Foreseen>, Failure> {
-    let run = Run::with(plan, options, State::look(&options.directory), Tuning::default())?;
-    let mut sight = Sight { run, outlines: BTreeMap::new(), is_incomplete: false, cached: Vec::new() };
+pub fn foresee(plan: &Plan, options: &Options<'_>, events: &mut dyn Events) -> Result<Vec<Foreseen>, Failure> {
+    let run = Run::new(plan, options, State::look(&options.directory), events)?;
+    let mut sight = Sight { run, outlines: BTreeMap::new(), is_incomplete: false, models: 0, cached: Vec::new() };
     let failed = |step: &Step, fault| Failure { fault, span: Some(step.span) };
-    plan.steps.iter().map(|step| sight.step(step).map_err(|fault| failed(step, fault))).collect()
+    let mut foreseen: Vec<_> =
+        plan.steps.iter().map(|step| sight.step(step).map_err(|fault| failed(step, fault))).collect::<Result<_, _>>()?;
+    for step in &plan.steps {
+        for model in engine_models(step).map_err(|fault| failed(step, fault))? {
+            if let (Some(outline), Some(foreseen)) = (sight.outlines.get(&model.index()), foreseen.get_mut(model.index())) {
+                foreseen.kernels = engine::foresee(outline, &sight.run.kernels()).map_err(|fault| failed(step, fault))?;
+            }
+        }
+    }
+    Ok(foreseen)
+}
+
+/// The models that `step` runs on the engine, or has reported: those of a bar, and what is exported.
+fn engine_models(step: &Step) -> Result<Vec<StepId>> {
+    match &step.task {
+        Task::Require(requirement) => {
+            let calls = requirement.left.metrics().into_iter().chain(requirement.right.metrics());
+            calls.map(|call| Ok(metric::make(call)?.metric.model().0.step)).collect()
+        }
+        Task::Stage { call, .. } if StageRow::of(call)?.yields_artifact() => {
+            Ok(call.arguments.iter().filter_map(|argument| argument.value.as_step()).map(|model| model.step).collect())
+        }
+        Task::Stage { .. } => Ok(Vec::new()),
+    }
 }
 
 struct Sight<'a> {
@@ -46,6 +75,8 @@ struct Sight<'a> {
     outlines: BTreeMap<usize, Outline>,
     /// Whether the weights of a model are still to come.
     is_incomplete: bool,
+    /// Bytes of the models of every step seen.
+    models: u64,
     /// Of every step seen, whether its work is done or has to be done in every run.
     cached: Vec<bool>,
 }
@@ -53,6 +84,7 @@ struct Sight<'a> {
 impl Sight<'_> {
     fn step(&mut self, step: &Step) -> Result<Foreseen> {
         let key = self.run.enter(step);
+        let mut record = None;
         let (cached, why) = match &step.task {
             Task::Require(requirement) => self.requirement(requirement)?,
             Task::Stage { call, .. } => {
@@ -60,7 +92,14 @@ impl Sight<'_> {
                 if row.yields_artifact() {
                     self.artifact(call, key)?
                 } else if row.kept {
-                    self.kept(step, key)
+                    match self.kept(step, key) {
+                        Ok(finished) => {
+                            let seconds = crate::report::text::seconds(finished.seconds);
+                            record = Some(finished);
+                            (true, format!("finished before, in {seconds}"))
+                        }
+                        Err(why) => (false, why),
+                    }
                 } else if let Some(modules) = self.without_weights(call)? {
                     self.outlines.insert(step.id.index(), Outline::dense(modules));
                     self.is_incomplete = true;
@@ -76,8 +115,11 @@ impl Sight<'_> {
             }
         };
         self.cached.push(cached || step.call().is_some_and(|call| STAGES.iter().any(|row| row.name == call.word && !row.kept)));
-        let model = self.outline(step)?.map(|outline| outline.size());
-        Ok(Foreseen { cached, why, model })
+        let before = self.models;
+        let outline = self.outline(step, record.as_ref())?;
+        let (model, memory) = (outline.map(Outline::size), outline.map(|outline| outline.memory(before)));
+        self.models = memory.map_or(before, |memory| memory.models);
+        Ok(Foreseen { cached, why, model, memory, kernels: Vec::new() })
     }
 
     /// The modules of the model that `call` loads, if its weights are still to come.
@@ -90,24 +132,24 @@ impl Sight<'_> {
         Header::is_without_weights(&folder).then(|| load.modules(&folder)).transpose()
     }
 
-    /// Whether the stage `step` is finished.
-    fn kept(&self, step: &Step, key: Hash) -> (bool, String) {
+    /// What the stage `step` did, or why it is not finished.
+    fn kept(&self, step: &Step, key: Hash) -> Result<StageRecord, String> {
         let state = &self.run.state;
         match finished::read(&state.stage(&key)) {
-            Ok(Some(record)) => return (true, format!("finished before, in {}", crate::report::text::seconds(record.seconds))),
-            Err(fault) => return (false, format!("what was kept is damaged: {fault}")),
+            Ok(Some(record)) => return Ok(record),
+            Err(fault) => return Err(format!("what was kept is damaged: {fault}")),
             Ok(None) => {}
         }
         if state.work(&key).is_file() {
-            return (false, "was interrupted, and goes on from its saved state".to_owned());
+            return Err("was interrupted, and goes on from its saved state".to_owned());
         }
         let open = step.after.iter().filter(|id| self.cached.get(id.index()) == Some(&false));
         let open = open.filter_map(|id| self.run.plan.step(*id)).find(|step| step.requirement().is_none());
         if let Some(above) = open {
-            return (false, format!("`{}` above it is not cached", above.name));
+            return Err(format!("`{}` above it is not cached", above.name));
         }
         let other = finished::all(&state.stages()).any(|record| record.name == step.name);
-        (false, if other { "was finished with other arguments or inputs" } else { "was never finished here" }.to_owned())
+        Err(if other { "was finished with other arguments or inputs" } else { "was never finished here" }.to_owned())
     }
 
     fn requirement(&self, requirement: &Requirement) -> Result<(bool, String)> {
@@ -129,8 +171,8 @@ impl Sight<'_> {
         Ok((is_there, if is_there { "is there as it was written" } else { "was changed or removed since" }.to_owned()))
     }
 
-    /// The outline of the model that `step` yields.
-    fn outline(&mut self, step: &Step) -> Result<Option<&Outline>> {
+    /// The outline of the model that `step` yields, with what `record` says was done if it is finished.
+    fn outline(&mut self, step: &Step, record: Option<&StageRecord>) -> Result<Option<&Outline>> {
         let Some(call) = step.call() else { return Ok(None) };
         let made = match self.run.outputs.borrow().get(step.id.index()) {
             Some(Some(Output::Model(checkpoint))) => Some(Outline::of(checkpoint)?),
@@ -142,7 +184,9 @@ impl Sight<'_> {
             (Some(made), _) => made,
             (None, None) => return Ok(self.outlines.get(&step.id.index())),
             (None, Some(mut base)) => {
+                base.begin();
                 (StageRow::of(call)?.outline)(call, &self.run, &mut base)?;
+                base.pruned(record.map_or(&[], |record| &record.layers));
                 base
             }
         };

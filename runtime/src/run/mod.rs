@@ -109,5 +109,6 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> crate::R
 /// # Errors
 /// The first fault, with the call that it happened in. What was finished by then is kept.
 pub fn execute(plan: &Plan, options: &Options<'_>, events: &mut dyn Events) -> Result<Outcome, Failure> {
-    execute::Run::new(plan, options)?.execute(events)
+    let state = State::open(&options.directory)?;
+    execute::Run::new(plan, options, state, events)?.execute(events)
 }

@@ -9,6 +9,7 @@
 //! .sparsec/exports/<key>.json      the content of an artifact as it was written
 //! .sparsec/reports/<key>/          report.json, report.html and the frozen tuning.json of a finished run
 //! .sparsec/tuning.json             measured times of kernels: what is known is not measured again, so that choices stay
+//! .sparsec/tuning.json.damaged     such a file that could not be read
 //! ```
 //!
 //! A key is the meaning of a step: its fingerprint, the content of what it read, and the keys of the steps above it.
@@ -18,6 +19,9 @@ use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use sparsec_kernels::{KernelError, Tuning};
+
+use super::{Event, Events};
 use crate::{Fault, Result, disk, folder};
 
 /// The name of the folder.
@@ -30,7 +34,7 @@ const TUNING: &str = "tuning.json";
 pub struct State {
     root: PathBuf,
     /// Unlocks when it is dropped, or when the process ends in whatever way; none for who only looks.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl State {
@@ -51,12 +55,12 @@ impl State {
         }
         sign(&mut lock).map_err(|error| Fault::writing(&path, &error))?;
         sweep(&root).map_err(|error| Fault::writing(&root, &error))?;
-        Ok(Self { root, _lock: Some(lock) })
+        Ok(Self { root, lock: Some(lock) })
     }
 
     /// The state of the working directory `directory` as it lies there, for reading alone; nothing is made or locked.
     pub fn look(directory: &Path) -> Self {
-        Self { root: directory.join(NAME), _lock: None }
+        Self { root: directory.join(NAME), lock: None }
     }
 
     /// The folder itself.
@@ -94,9 +98,31 @@ impl State {
         self.root.join(TUNING)
     }
 
-    /// That file of the working directory `directory`, for whoever runs an artifact beside it; nothing is locked or made.
-    pub fn tuning_of(directory: &Path) -> PathBuf {
-        directory.join(NAME).join(TUNING)
+    /// The times in that file; none if there is none, or if it is damaged or of another version. Then `events` hears so, and who holds the
+    /// folder puts the file aside, for times can be measured again.
+    ///
+    /// # Errors
+    /// When it cannot be put aside.
+    pub fn known_times(&self, events: &mut dyn Events) -> Result<Tuning> {
+        let path = self.tuning();
+        if !path.exists() {
+            return Ok(Tuning::default());
+        }
+        let reason = match Tuning::load(&path) {
+            Ok(tuning) => return Ok(tuning),
+            Err(KernelError::Tuning { reason, .. }) => reason,
+            Err(error) => error.to_string(),
+        };
+        let aside = path.with_added_extension("damaged");
+        let done = if self.lock.is_some() {
+            fs::rename(&path, &aside).map_err(|error| Fault::writing(&aside, &error))?;
+            format!("the file is now {}", aside.display())
+        } else {
+            "the next run puts the file aside".to_owned()
+        };
+        let path = path.display();
+        events.event(Event::Note(&format!("{path} cannot be used, and kernels are measured again ({reason}); {done}")));
+        Ok(Tuning::default())
     }
 
     /// The file that says what was exported.

@@ -7,7 +7,7 @@ use sparsec_compiler::{Duration, Kind, Value, Word};
 use super::{Inputs, Outline, Output, Stage, Work, word_of};
 use crate::augmentation::Augmentations;
 use crate::optimizer::Optimizer;
-use crate::pruner::Pruner;
+use crate::pruner::{Pattern, Pruner};
 use crate::schedule::{Ratios, Span, StageLength};
 use crate::shelf::{DataRef, Layers, ModelRef, Parameter, Rows, Shelf, unexpected};
 use crate::train::{GradualPruning, Objective, Settings, train};
@@ -147,8 +147,10 @@ impl Stage for Finetune {
     fn outline(&self, inputs: &dyn Inputs, outline: &mut Outline) -> Result<()> {
         let rows = inputs.data(self.data.0.step, self.data.0.field.as_deref())?;
         let settings = self.settings(crate::dataset::Dataset::len(&rows) as u64)?;
+        outline.train(settings.optimizer.moments() as u64, settings.objective.needs_teacher());
         if let Some(pruning) = &settings.pruning {
-            outline.prune(&pruning.layers, pruning.sparsity.0.over(settings.length).end());
+            let (share, scope) = (pruning.highest(settings.length), pruning.method.scope());
+            outline.prune(&pruning.layers, share, Pattern::Unstructured, scope);
         }
         Ok(())
     }

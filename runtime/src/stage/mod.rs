@@ -24,7 +24,7 @@ pub use export::Export;
 pub use finetune::{Finetune, Gradual, PLANS, PruningPlan};
 pub use initialize::Initialize;
 pub use load::Load;
-pub use outline::{Outline, Size};
+pub use outline::{Memory, Outline, PlannedLayer, Size};
 pub use prune::Prune;
 pub use quantize::Quantize;
 pub use take::Take;

@@ -121,7 +121,10 @@ impl Stage for Prune {
 
     fn outline(&self, _: &dyn Inputs, outline: &mut Outline) -> Result<()> {
         self.pattern.check(self.sparsity.0)?;
-        outline.prune(&self.layers.0, self.sparsity.0);
+        outline.prune(&self.layers.0, self.sparsity.0, self.pattern, self.method.scope());
+        if self.method.needs_calibration() {
+            outline.calibrate(&self.layers.0);
+        }
         Ok(())
     }
 }

@@ -305,7 +305,7 @@ fn a_plan_says_what_is_finished_why_and_how_large_it_becomes() {
     let look = |text: &str| -> BTreeMap<String, Foreseen> {
         let compilation = place.compile(text);
         let flag = AtomicBool::new(false);
-        let foreseen = foresee(&compilation.plan, &place.options(&compilation, &flag)).unwrap();
+        let foreseen = foresee(&compilation.plan, &place.options(&compilation, &flag), &mut Silent).unwrap();
         assert_eq!(foreseen.len(), compilation.plan.steps.len());
         compilation.plan.steps.iter().map(|step| step.call().map_or("bar", |call| &call.word).to_owned()).zip(foreseen).collect()
     };
@@ -326,6 +326,18 @@ fn a_plan_says_what_is_finished_why_and_how_large_it_becomes() {
     assert_eq!(small.bytes, files.iter().sum::<u64>(), "bytes are known before anything runs");
     assert_eq!(dense.bytes, bytes_of_tensors(&place.path().join("model/model.safetensors")));
     assert!(dense.parameters == small.parameters && small.kept < dense.kept);
+    // Weights and two moments of each parameter, and copies of them while the state is saved.
+    let memory = |step: &str| before[step].memory.unwrap();
+    assert_eq!((memory("load").models, memory("finetune").work), (dense.bytes, 24 * dense.parameters));
+    assert!(memory("finetune").per_token > 0 && memory("prune").work > 0 && memory("export").work == 0);
+    assert!(
+        memory("finetune").models > memory("prune").models + dense.bytes && memory("quantize").models > memory("finetune").models
+    );
+    let kernels = |foreseen: &BTreeMap<String, Foreseen>, step: &str| {
+        foreseen[step].kernels.iter().map(|alike| alike.layers).sum::<usize>()
+    };
+    assert!(kernels(&before, "quantize") > 0 && kernels(&before, "quantize") == kernels(&after, "quantize"));
+    assert_eq!((kernels(&after, "load"), kernels(&after, "finetune")), (0, 0), "what is dense, or nobody scores or exports");
 
     let changed = look(&recipe("sparsegpt", "60%", "900"));
     assert!(changed["prune"].why.contains("other arguments") && changed["finetune"].why.contains("`pruned`"));

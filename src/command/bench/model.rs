@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit> {
     let work = Work { inputs, prompt, tokens: arguments.tokens.max(1), repeats: arguments.repeats.max(1) };
 
     let mut progress = Progress::of("bench");
-    let options = arguments.kernels.options()?;
+    let options = arguments.kernels.options(&mut progress)?;
     let mut subjects = vec![subject("dense fp32", &benchmark::dense(&checkpoint)?, &options, &mut progress)?];
     for &element in &arguments.elements {
         let sparse = benchmark::sparse(&checkpoint, arguments.sparsity, element)?;
