@@ -7,6 +7,8 @@ pub mod cpu;
 pub mod element;
 mod epilogue;
 mod error;
+#[doc(hidden)]
+pub mod foreign;
 pub mod format;
 mod jit;
 mod linear;

@@ -18,7 +18,7 @@ use crate::{KernelError, Mask, Tier};
 ///
 /// # Errors
 /// When no code is made for the tier.
-fn width(tier: Tier) -> Result<Width> {
+pub(super) fn width(tier: Tier) -> Result<Width> {
     match tier {
         Tier::Portable => Err(KernelError::Refused("machine code needs AVX2 and fused multiply-add".into())),
         Tier::Avx2 => Ok(Width::Ymm),
@@ -80,7 +80,7 @@ pub(crate) fn compile<T>(
 }
 
 /// The code of each block.
-fn make(mask: &Mask, blocks: &[Block], width: Width, target: &Target) -> Result<Vec<Vec<u8>>> {
+pub(super) fn make(mask: &Mask, blocks: &[Block], width: Width, target: &Target) -> Result<Vec<Vec<u8>>> {
     let (isa, done) = (emit::target()?, AtomicUsize::new(0));
     let functions = blocks.par_iter().map_init(
         || emit::Emitter::new(&isa),

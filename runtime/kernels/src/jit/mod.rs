@@ -16,6 +16,8 @@ mod compile;
 #[cfg(target_arch = "x86_64")]
 mod emit;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod foreign;
+#[cfg(target_arch = "x86_64")]
 mod memory;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;

@@ -168,7 +168,7 @@ impl Functions {
     }
 
     /// The file that [`Functions::parse`] reads.
-    fn file(key: Hash, functions: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn file(key: Hash, functions: &[Vec<u8>]) -> Vec<u8> {
         let mut file = [&MAGIC[..], key.as_bytes(), &(functions.len() as u32).to_le_bytes()].concat();
         file.extend(functions.iter().flat_map(|function| (function.len() as u32).to_le_bytes()));
         functions.iter().for_each(|function| file.extend_from_slice(function));

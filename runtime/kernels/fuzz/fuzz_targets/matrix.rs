@@ -1,0 +1,7 @@
+//! Integers, scales and masks that may not belong together.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| sparsec_kernels::foreign::matrix(bytes));
