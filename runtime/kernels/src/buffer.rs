@@ -34,6 +34,8 @@ unsafe impl Number for i8 {}
 unsafe impl Number for u8 {}
 // SAFETY: a primitive of 4 bytes.
 unsafe impl Number for i32 {}
+// SAFETY: a primitive of 8 bytes.
+unsafe impl Number for u64 {}
 
 /// Numbers that begin on a 64-byte boundary.
 ///

@@ -45,14 +45,15 @@ impl Tier {
         return self == Self::Portable;
     }
 
-    /// The tier whose instructions kernels of integers use: AVX-512 needs products of bytes and byte-wise permutation and expansion
-    /// too (VNNI, VBMI and VBMI2: Ice Lake, Zen 4 and later).
+    /// The tier whose instructions kernels of integers use: AVX-512 needs products of bytes, byte-wise permutation and expansion, and
+    /// maps of bits too (VNNI, VBMI, VBMI2 and GFNI: Ice Lake, Zen 4 and later).
     pub fn for_integers(self) -> Self {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Avx512
             && !(is_x86_feature_detected!("avx512vnni")
                 && is_x86_feature_detected!("avx512vbmi")
-                && is_x86_feature_detected!("avx512vbmi2"))
+                && is_x86_feature_detected!("avx512vbmi2")
+                && is_x86_feature_detected!("gfni"))
         {
             return Self::Avx2;
         }

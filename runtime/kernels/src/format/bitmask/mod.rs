@@ -4,6 +4,7 @@
 //! Kept values are put back in their lanes in registers: with AVX-512 by the expand instruction, with AVX2 by a table of
 //! permutations; the portable version walks over the set bits. A product does [`TOKENS`] tokens at a time, so the values are read
 //! once for each [`TOKENS`]. One token alone is multiplied row by row: then memory is one stream from front to back.
+//! INT4 (`nibble`) has rows in lanes instead, and eight tokens at a time.
 
 mod float;
 mod integer;

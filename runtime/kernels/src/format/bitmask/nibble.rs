@@ -1,38 +1,54 @@
-//! INT4: the kept values of each word of the mask as nibbles, which begin on a byte, and one scale for each group of columns.
+//! INT4: sixteen rows in the lanes of a vector, kept values as nibbles, and one scale for each row and group of columns.
 //!
-//! With AVX-512, 32 bytes become 64 nibbles in their own bytes, are expanded over the bits of the word, and meet the activations; what is
-//! pruned becomes a stored zero. Nibbles have no sign: they are larger by [`int4::SHIFT`], pruned ones too, and sums begin at what
-//! that adds.
+//! ```text
+//!  16 rows, 8 columns: a word of 64 bits, and a byte for each bit that is set       lane 0    lane 1        lane 15
+//!
+//!   row  0   w . . w  . . . w       bits  0..4:  w..w | ...w = 1001                0: w.    .  .  .      . . . .
+//!   row  1   . . . .  w . . .       bits  4..8:  1000                              1: .     .  w  .
+//!    ...                                                                             low halves: columns 0 to 3 of a row
+//!            lower    upper halves                                                  high halves: columns 4 to 7
+//! ```
+//!
+//! A bit is set where one of two weights is kept, four columns apart, which are the halves of its byte: at 75 % as many bytes again for
+//! each eight, but one expansion for 128 weights. Sums of a row stay in its lane, so nothing is added across lanes, and a scale is
+//! a vector of sixteen rows. A pruned weight in a byte is a stored zero.
+//!
+//! Halves have a sign (two's complement), and nothing is all zeros; an affine map of bits takes one half out and adds [`SHIFT`] to it.
+//! Sums begin at what that adds.
 
 use std::sync::Arc;
 
-use super::{Bitmask, ROWS, WORD};
+use half::f16;
+
+use super::Bitmask;
 use crate::buffer::Aligned;
 use crate::cpu::Tier;
-use crate::element::int4::{self, SHIFT, SomeTokens, TOKENS, Tokens};
+use crate::element::int4::{self, LANES, PIECE, QUAD, STEP, Sums, TOKENS, Tile, Tokens, VECTOR};
 use crate::element::{Element, Values};
 use crate::error::Result;
 use crate::format::{Compressed, Footprint, Format, expect_same_kind, expect_shape, repair_without_scale};
 use crate::operands::{Operands, RowBlocks};
 use crate::{KernelError, Mask, SparseMatrix};
 
-/// Bytes past the last value that a vector load may touch.
-const PADDING: usize = 32;
-
-/// *Invariant*: `values` holds for each word of the mask the nibbles of its bits, low half of a byte first, those of row `r` from byte
-/// `starts[r]`, and [`PADDING`] bytes after the last; `scales` is `[rows, groups, halves]` where a word has so many groups or a group so
-/// many words.
+/// *Invariant*: for each block of [`LANES`] rows and each [`STEP`] columns, of which whole [`PIECE`]s are there, `words` has a word, and
+/// `values` a byte for each of its bits, those of block `b` from byte `starts[b]`, and [`VECTOR`] bytes after the last. `scales` is
+/// `[blocks, groups, LANES]`.
 pub(super) struct Packed {
     mask: Arc<Mask>,
     tier: Tier,
     blocks: RowBlocks,
+    words: Aligned<u64>,
     values: Aligned<u8>,
     starts: Vec<usize>,
-    /// Widened to FP32, which the multiplication reads as it is.
-    scales: Aligned<f32>,
+    scales: Aligned<f16>,
     /// Columns of a group.
     group: usize,
     bias: Vec<f32>,
+}
+
+/// The row of a block and the columns of a step that the halves of a byte belong to.
+fn weights_of(lane: usize) -> (usize, [usize; 2]) {
+    (lane / QUAD, [lane % QUAD, QUAD + lane % QUAD])
 }
 
 impl Packed {
@@ -41,20 +57,32 @@ impl Packed {
             return Err(KernelError::SelfCheck("values are not of their element".into()));
         };
         let mask = matrix.mask().clone();
-        let mut starts = vec![0];
-        for row in 0..mask.rows() {
-            let bytes: usize = mask.row(row).iter().map(|bits| bytes_of(*bits)).sum();
-            starts.push(starts[row] + bytes);
+        let (blocks, steps) = (mask.rows().div_ceil(LANES), mask.cols().next_multiple_of(PIECE) / STEP);
+        let (mut words, mut starts) = (Aligned::<u64>::zeros(blocks * steps), vec![0]);
+        for block in 0..blocks {
+            let mut bytes = 0;
+            for row in block * LANES..mask.rows().min((block + 1) * LANES) {
+                for col in mask.kept_cols(row) {
+                    let lane = (row % LANES) * QUAD + col % QUAD;
+                    words[block * steps + col / STEP] |= 1u64 << lane;
+                }
+            }
+            for word in &words[block * steps..][..steps] {
+                bytes += word.count_ones() as usize;
+            }
+            starts.push(starts[block] + bytes);
         }
-        let blocks = RowBlocks::of_height(mask.rows(), ROWS, |rows| {
-            2 * (starts[rows.end] - starts[rows.start]) + rows.len() * mask.cols() / 8
-        });
+        let cost = |rows: std::ops::Range<usize>| {
+            let block = rows.start / LANES;
+            2 * (starts[block + 1] - starts[block]) + steps * VECTOR / 8
+        };
         let mut stored = Self {
             tier,
-            blocks,
-            values: Aligned::zeros(starts[mask.rows()] + PADDING),
+            blocks: RowBlocks::of_height(mask.rows(), LANES, cost),
+            words,
+            values: Aligned::zeros(starts[blocks] + VECTOR),
             starts,
-            scales: Aligned::zeros(mask.rows() * (mask.cols().next_multiple_of(WORD.max(*group)) / group)),
+            scales: Aligned::zeros(blocks * mask.cols().div_ceil(*group) * LANES),
             group: *group,
             bias: Vec::new(),
             mask,
@@ -63,29 +91,25 @@ impl Packed {
         Ok(stored)
     }
 
-    /// Words that share a scale; one where a word has two.
-    fn group_words(&self) -> usize {
-        (self.group / WORD).max(1)
-    }
-
-    fn scales_of(&self, row: usize) -> &[f32] {
-        let per_row = self.scales.len() / self.mask.rows();
-        &self.scales[row * per_row..][..per_row]
-    }
-
-    fn row(&self, row: usize) -> Row<'_> {
-        Row {
-            words: self.mask.row(row),
-            values: &self.values[self.starts[row]..],
-            scales: self.scales_of(row),
+    fn block(&self, block: usize) -> Block<'_> {
+        let (blocks, steps) = (self.blocks.len(), self.words.len() / self.blocks.len());
+        let scales = self.scales.len() / blocks;
+        Block {
+            words: &self.words[block * steps..][..steps],
+            values: &self.values[self.starts[block]..],
+            scales: &self.scales[block * scales..][..scales],
             group: self.group,
         }
     }
-}
 
-/// Bytes of the nibbles of a word.
-fn bytes_of(bits: u64) -> usize {
-    (bits.count_ones() as usize).div_ceil(2)
+    /// Calls `visit(col, value)` for the kept values of a row.
+    fn visit(&self, row: usize, visit: &mut dyn FnMut(usize, i32)) {
+        self.block(row / LANES).visit(row % LANES, &mut |col, value| {
+            if col < self.mask.cols() && self.mask.keeps(row, col) {
+                visit(col, value);
+            }
+        });
+    }
 }
 
 impl Compressed for Packed {
@@ -102,8 +126,8 @@ impl Compressed for Packed {
     }
 
     fn visit_kept(&self, row: usize, visit: &mut dyn FnMut(usize, f32)) {
-        let scales = self.scales_of(row);
-        self.row(row).visit(|col, value| visit(col, value as f32 * scales[col / self.group]));
+        let block = self.block(row / LANES);
+        self.visit(row, &mut |col, value| visit(col, value as f32 * block.scale(row % LANES, col / self.group)));
     }
 
     fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
@@ -115,94 +139,96 @@ impl Compressed for Packed {
             return Err(KernelError::Shape(format!("the new weights have groups of {group} columns, not {}", self.group)));
         }
         self.bias = bias.to_vec();
-        let (cols, rows) = (matrix.cols(), matrix.rows());
-        let (groups, per_row) = (cols.div_ceil(*group), self.scales.len() / rows.max(1));
-        for row in 0..rows {
-            for (to, scale) in self.scales[row * per_row..].iter_mut().zip(&scales[row * groups..][..groups]) {
-                *to = scale.to_f32();
+        let (rows, cols, groups) = (matrix.rows(), matrix.cols(), matrix.cols().div_ceil(*group));
+        for (row, scales) in scales.chunks_exact(groups.max(1)).enumerate() {
+            for (group, scale) in scales.iter().enumerate() {
+                self.scales[(row / LANES * groups + group) * LANES + row % LANES] = *scale;
             }
-            let mut first = self.starts[row];
-            for (word, bits) in self.mask.row(row).iter().enumerate() {
-                self.values[first..first + bytes_of(*bits)].fill(0);
-                for (at, col) in crate::mask::SetBits(*bits).enumerate() {
-                    let nibble = (i32::from(values[row * cols + word * WORD + col]) + SHIFT) as u8;
-                    self.values[first + at / 2] |= nibble << (at % 2 * 4);
-                }
-                first += bytes_of(*bits);
+        }
+        let mut bytes = self.values.iter_mut();
+        let steps = cols.next_multiple_of(PIECE) / STEP;
+        for (at, word) in self.words.iter().enumerate() {
+            let (first_row, first_col) = (at / steps * LANES, at % steps * STEP);
+            let half = |row: usize, col: usize| {
+                let (row, col) = (first_row + row, first_col + col);
+                let is_kept = row < rows && col < cols && self.mask.keeps(row, col);
+                if is_kept { values[row * cols + col] as u8 & 15 } else { 0 }
+            };
+            for (lane, byte) in crate::mask::SetBits(*word).zip(&mut bytes) {
+                let (row, [low, high]) = weights_of(lane);
+                *byte = half(row, low) | half(row, high) << 4;
             }
         }
         Ok(())
     }
 
     fn footprint(&self) -> Footprint {
-        let places = size_of_val(&self.starts[..]) + size_of_val(&self.bias[..]);
-        Footprint { data_bytes: self.values.bytes() + self.scales.bytes() + self.mask.bytes() + places, ..Footprint::default() }
+        let places = size_of_val(&self.starts[..]) + size_of_val(&self.bias[..]) + self.mask.bytes();
+        Footprint { data_bytes: self.weight_bytes_read(1) + places, ..Footprint::default() }
     }
 
     fn weight_bytes_read(&self, tokens: usize) -> usize {
-        (self.values.bytes() + self.scales.bytes() + self.mask.bytes()) * tokens.div_ceil(TOKENS)
+        (self.words.bytes() + self.values.bytes() + self.scales.bytes()) * tokens.div_ceil(TOKENS)
     }
 
     fn product(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
-        let x = Tokens::round(self.tier, operands, self.group_words(), |place| place);
-        int4::product(operands, &self.blocks, &x, &self.bias, |row, tokens| self.row(row).sums(self.tier, tokens));
+        let x = Tokens::round(self.tier, operands, self.group);
+        int4::product(operands, &self.blocks, &x, &self.bias, |block, tile| self.block(block).sums(self.tier, tile));
         repair_without_scale(self, &self.bias, operands, &x.scales);
         Ok(())
     }
 }
 
-/// One row.
+/// The rows of a block.
 ///
-/// *Invariant*: there are values for the bits of all words, with [`PADDING`] bytes after them, and scales for whole words and groups.
-struct Row<'a> {
+/// *Invariant*: there is a word for each step of the columns, four or a multiple of that to a group; a byte of `values` for each bit of
+/// the words, with [`VECTOR`] bytes after them; and [`LANES`] scales for each group.
+struct Block<'a> {
     words: &'a [u64],
     values: &'a [u8],
-    scales: &'a [f32],
+    scales: &'a [f16],
     group: usize,
 }
 
-impl Row<'_> {
-    /// Calls `visit(col, value)` for each kept value.
-    fn visit(&self, mut visit: impl FnMut(usize, i32)) {
+impl Block<'_> {
+    fn scale(&self, row: usize, group: usize) -> f32 {
+        self.scales[group * LANES + row].to_f32()
+    }
+
+    /// Calls `visit(col, value)` for the values of a row that are stored, zeros among them.
+    fn visit(&self, row: usize, visit: &mut dyn FnMut(usize, i32)) {
         let mut first = 0;
-        for (word, bits) in self.words.iter().enumerate() {
-            for (at, col) in crate::mask::SetBits(*bits).enumerate() {
-                visit(word * WORD + col, i32::from(self.values[first + at / 2] >> (at % 2 * 4) & 15) - SHIFT);
+        for (step, word) in self.words.iter().enumerate() {
+            for half in 0..2 {
+                for lane in (row * QUAD..(row + 1) * QUAD).filter(|lane| word >> lane & 1 == 1) {
+                    let byte = self.values[first + (word & ((1 << lane) - 1)).count_ones() as usize];
+                    let nibble = if half == 0 { byte << 4 } else { byte };
+                    visit(step * STEP + weights_of(lane).1[half], i32::from(nibble as i8 >> 4));
+                }
             }
-            first += bytes_of(*bits);
+            first += word.count_ones() as usize;
         }
     }
 
-    fn sums(&self, tier: Tier, x: SomeTokens) -> [f32; TOKENS] {
+    fn sums(&self, tier: Tier, x: &Tile) -> Sums {
         #[cfg(target_arch = "x86_64")]
         if tier == Tier::Avx512 && tier.is_available() && tier.for_integers() == tier {
-            // SAFETY: the line above checked the features; there are so many tokens.
-            return unsafe {
-                match (x.count, self.group < WORD) {
-                    (1, false) => x86::sums::<1, false>(self, x),
-                    (2, false) => x86::sums::<2, false>(self, x),
-                    (3, false) => x86::sums::<3, false>(self, x),
-                    (_, false) => x86::sums::<TOKENS, false>(self, x),
-                    (1, true) => x86::sums::<1, true>(self, x),
-                    (2, true) => x86::sums::<2, true>(self, x),
-                    (3, true) => x86::sums::<3, true>(self, x),
-                    (_, true) => x86::sums::<TOKENS, true>(self, x),
-                }
-            };
+            macro_rules! sums {
+                ($count:literal) => {
+                    // SAFETY: the line above checked the features; there are so many tokens.
+                    unsafe { x86::sums::<$count>(self, x) }
+                };
+            }
+            return crate::format::by_count!(x.count, sums!, 1, 2, 3, 4, 5, 6, 7, 8);
         }
         let _ = tier;
-        let mut sums = [0.0; TOKENS];
-        for (token, sum) in sums.iter_mut().enumerate().take(x.count) {
-            let (mut of_group, mut group) = (0, 0);
-            self.visit(|col, value| {
-                if col / self.group != group {
-                    *sum += of_group as f32 * self.scales[group];
-                    (of_group, group) = (0, col / self.group);
-                }
-                of_group += value * i32::from(x.integers[token * x.words * WORD + col]);
-            });
-            *sum += self.scales.get(group).map_or(0.0, |scale| of_group as f32 * scale);
+        let mut sums = [[0.0; LANES]; TOKENS];
+        for row in 0..LANES {
+            let of_row = x.sums_of_row(self.group, |group| self.scale(row, group), |visit| self.visit(row, visit));
+            for (sums, sum) in sums.iter_mut().zip(of_row) {
+                sums[row] = sum;
+            }
         }
         sums
     }
@@ -212,55 +238,79 @@ impl Row<'_> {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::super::{AHEAD, WORD, loaded};
-    use super::{Row, bytes_of};
-    use crate::element::int4::{LANES, SHIFT, SomeTokens, TOKENS};
+    use super::super::loaded;
+    use super::{Block, LANES, STEP};
+    use crate::element::int4::{HIGH, LOW, SHIFT, Sums, TOKENS, Tile};
+
+    /// Bytes by which values are asked for before they are used; words and scales, which are fewer, by half of that.
+    const AHEAD: usize = 8192;
+
+    /// Words that are read together.
+    const WORDS: usize = 4;
 
     /// # Safety
-    /// AVX-512 with VNNI and VBMI2; `COUNT` tokens; `HALVES` says whether a word has two groups.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi2,popcnt")]
-    pub(super) unsafe fn sums<const COUNT: usize, const HALVES: bool>(row: &Row, x: SomeTokens) -> [f32; TOKENS] {
-        let group_words = (row.group / WORD).max(1);
-        assert!(x.count == COUNT && x.words == row.words.len() && x.groups == x.words.div_ceil(group_words));
-        assert!(row.scales.len() == if HALVES { 2 * x.groups } else { x.groups });
-        let (low, pruned) = (_mm512_set1_epi16(0x0f0f), _mm512_set1_epi8(SHIFT as i8));
-        let mut values = row.values.as_ptr();
+    /// AVX-512 with VNNI, VBMI2 and GFNI; `COUNT` tokens.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi2,gfni,popcnt")]
+    pub(super) unsafe fn sums<const COUNT: usize>(block: &Block, x: &Tile) -> Sums {
+        let (words, []) = block.words.as_chunks::<WORDS>() else { unreachable!("whole pieces") };
+        let of_group = block.group / STEP / WORDS;
+        assert!(x.count == COUNT && x.steps() == block.words.len() && x.starts.len() == COUNT * x.groups);
+        assert!(block.scales.len() == LANES * x.groups && x.groups == words.len().div_ceil(of_group));
+        let [low, high] = [LOW, HIGH].map(|map| _mm512_set1_epi64(map));
+        let (mut values, mut quads) = (block.values.as_ptr(), x.quads.as_ptr());
         let mut totals = [_mm512_setzero_ps(); COUNT];
-        for (group, words) in row.words.chunks(group_words).enumerate() {
-            // A hint, whatever the address.
-            _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(AHEAD).cast());
-            // SAFETY: the invariant of `SomeTokens`: a vector of starts for each group of each token.
-            let mut lanes: [__m512i; COUNT] = std::array::from_fn(|token| unsafe {
-                _mm512_loadu_si512(x.starts.as_ptr().add((token * x.groups + group) * LANES).cast())
-            });
-            for (word, bits) in words.iter().enumerate() {
-                // SAFETY: fewer bytes are used than the words so far have, and 32 from there end inside of the padding.
-                let bytes = _mm512_cvtepu8_epi16(unsafe { _mm256_loadu_si256(values.cast()) });
-                // Two nibbles from 16 bits: (bytes | bytes << 4) & low.
-                let nibbles = _mm512_ternarylogic_epi32::<0xe0>(low, bytes, _mm512_slli_epi16::<4>(bytes));
-                let weights = _mm512_mask_expand_epi8(pruned, *bits, loaded(nibbles));
-                for (token, lanes) in lanes.iter_mut().enumerate() {
-                    let place = (token * x.words + group * group_words + word) * WORD;
-                    // SAFETY: the invariant of `SomeTokens`: a word of activations for each word of each token.
-                    let x = unsafe { _mm512_loadu_si512(x.integers.as_ptr().add(place).cast()) };
-                    *lanes = _mm512_dpbusd_epi32(*lanes, weights, x);
-                }
-                // SAFETY: as many bytes as the nibbles of the word have.
-                values = unsafe { values.add(bytes_of(*bits)) };
+        for (group, words) in words.chunks(of_group).enumerate() {
+            // Of low halves, of high halves; and again for odd steps of one token: additions to the same sum wait for each other.
+            let mut lanes = [[_mm512_setzero_si512(); COUNT]; 4];
+            lanes[0] = std::array::from_fn(|token| _mm512_set1_epi32(x.starts[group * COUNT + token]));
+            // What is written out here the compiler keeps in registers, which it does not with a loop over steps.
+            macro_rules! step {
+                ($bits:expr, $first:expr) => {
+                    _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(AHEAD).cast());
+                    // SAFETY: fewer values are used than the words so far have bits, and a vector from there ends inside of the padding.
+                    let kept = unsafe { _mm512_loadu_si512(values.cast()) };
+                    let bytes = _mm512_maskz_expand_epi8($bits, loaded(kept));
+                    // SAFETY: as many values as the word has bits.
+                    values = unsafe { values.add($bits.count_ones() as usize) };
+                    let weights = _mm512_gf2p8affine_epi64_epi8::<SHIFT>(bytes, low);
+                    for token in 0..COUNT {
+                        // SAFETY: the assertion: two quads of each token for each word.
+                        let x = _mm512_set1_epi32(unsafe { *quads.add(token) });
+                        lanes[$first][token] = _mm512_dpbusd_epi32(lanes[$first][token], weights, x);
+                    }
+                    let weights = _mm512_gf2p8affine_epi64_epi8::<SHIFT>(bytes, high);
+                    for token in 0..COUNT {
+                        // SAFETY: as above.
+                        let x = _mm512_set1_epi32(unsafe { *quads.add(COUNT + token) });
+                        lanes[$first + 1][token] = _mm512_dpbusd_epi32(lanes[$first + 1][token], weights, x);
+                    }
+                    // SAFETY: as above.
+                    quads = unsafe { quads.add(2 * COUNT) };
+                };
             }
-            let scale = if HALVES {
-                let [low, high] = [2 * group, 2 * group + 1].map(|at| _mm512_set1_ps(row.scales[at]));
-                _mm512_mask_blend_ps(0xff00, low, high)
-            } else {
-                _mm512_set1_ps(row.scales[group])
-            };
-            for (total, lanes) in totals.iter_mut().zip(lanes) {
-                *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(lanes), scale, *total);
+            let scales = block.scales[group * LANES..][..LANES].as_ptr();
+            // A hint, whatever the address; so are the others.
+            _mm_prefetch::<_MM_HINT_T0>(scales.wrapping_byte_add(AHEAD / 2).cast());
+            let odd = const { if COUNT == 1 { 2 } else { 0 } };
+            for words in words {
+                _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().wrapping_byte_add(AHEAD / 2).cast());
+                step!(words[0], 0);
+                step!(words[1], odd);
+                step!(words[2], 0);
+                step!(words[3], odd);
+            }
+            // SAFETY: sixteen scales.
+            let scales = _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(scales.cast()) });
+            for (token, total) in totals.iter_mut().enumerate() {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|at| lanes[at][token]);
+                let sum = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+                *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scales, *total);
             }
         }
-        let mut sums = [0.0; TOKENS];
-        for (sum, total) in sums.iter_mut().zip(totals) {
-            *sum = _mm512_reduce_add_ps(total);
+        let mut sums = [[0.0; LANES]; TOKENS];
+        for (sums, total) in sums.iter_mut().zip(totals) {
+            // SAFETY: room for sixteen sums.
+            unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), total) };
         }
         sums
     }
