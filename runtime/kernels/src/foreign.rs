@@ -91,6 +91,7 @@ pub fn matrix(bytes: &[u8]) {
         layer.forward(&vec![1.0; 5 * cols], 5, &mut y).expect("operands of its shape");
         assert!(layer.forward(&vec![1.0; cols + 1], 1, &mut y).is_err() || rows == 0 && cols == 0);
         assert!(layer.forward(&vec![1.0; cols], 1, &mut short).is_err());
+        assert_eq!(layer.forward(&[], usize::MAX, &mut []).is_ok(), rows == 0 && cols == 0);
     }
 }
 

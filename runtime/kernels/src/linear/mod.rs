@@ -106,8 +106,9 @@ impl SparseLinear {
     /// # Errors
     /// When a length is not what its shape says.
     pub fn forward_with(&self, x: &[f32], tokens: usize, y: &mut [f32], epilogue: Epilogue) -> Result<()> {
-        let form = self.form(tokens);
-        form.product(&mut Operands::new(x, y, tokens, self.rows(), self.cols())?.then(epilogue)?)
+        let mut operands = Operands::new(x, y, tokens, self.rows(), self.cols())?.then(epilogue)?;
+        // Nothing bounds the tokens of a matrix without rows and columns, and nothing is to be computed.
+        if self.rows() == 0 { Ok(()) } else { self.form(tokens).product(&mut operands) }
     }
 
     /// Bytes of weights, masks, indices and code that one product reads.
