@@ -7,12 +7,9 @@ Every program computes y = x W^T + b with constant W: [rows, cols] in FP32. In e
 case, and gives its median; printed are the medians of those, in milliseconds, and GFLOP/s.
 """
 
-import json
 import os
 import statistics
-import subprocess
 import sys
-import time
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -21,6 +18,8 @@ import onnx
 import onnxruntime
 import openvino
 from onnx import TensorProto, helper, numpy_helper
+
+from peers import median_ms, ours, print_header, print_row
 
 SHAPES = [(512, 512), (3072, 768), (4096, 4096)]
 TOKENS = [64, 384, 1500]
@@ -62,25 +61,6 @@ def open_vino(model, tokens, cols):
     return run
 
 
-def median_ms(run, x):
-    run(x)
-    times = []
-    end = time.perf_counter() + SECONDS
-    while time.perf_counter() < end or len(times) < 5:
-        start = time.perf_counter()
-        run(x)
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times)
-
-
-def ours(sparsec):
-    shapes, tokens = ",".join(f"{rows}x{cols}" for rows, cols in SHAPES), ",".join(map(str, TOKENS))
-    arguments = ["--formats", "dense", "--sparsity", "0", "--seconds", str(SECONDS), "--threads", "1", "--json"]
-    output = subprocess.run([sparsec, "bench", "kernels", "--shapes", shapes, "--tokens", tokens, *arguments], check=True, capture_output=True)
-    reports = json.loads(output.stdout)["reports"]
-    return {(report["case"]["rows"], report["case"]["cols"], report["tokens"]): report["formats"][0]["median_ms"] for report in reports}
-
-
 def main():
     cases = [(*shape, tokens) for shape in SHAPES for tokens in TOKENS]
     models = {shape: graph(*shape) for shape in SHAPES}
@@ -88,19 +68,19 @@ def main():
     runs = {(name, *case): make(models[case[:2]], case[2], case[1]) for name, make in peers.items() for case in cases}
     times = {}
     for _ in range(ROUNDS):
-        for case, milliseconds in ours(sys.argv[1]).items():
-            times.setdefault(("sparsec", *case), []).append(milliseconds)
+        arguments = ["--formats", "dense", "--sparsity", "0", "--seconds", str(SECONDS)]
+        for case, formats in ours(sys.argv[1], SHAPES, TOKENS, *arguments).items():
+            times.setdefault(("sparsec", *case), []).append(formats[0]["median_ms"])
         for (name, *case), run in runs.items():
             x = np.random.default_rng(1).uniform(-1, 1, (case[2], case[1])).astype(np.float32)
-            times.setdefault((name, *case), []).append(median_ms(run, x))
+            times.setdefault((name, *case), []).append(median_ms(run, x, SECONDS))
     names = ["sparsec", *peers]
     print(f"onnxruntime {onnxruntime.__version__}, openvino {openvino.__version__}")
-    print("| shape | tokens | " + " | ".join(names) + " | of the best peer |")
-    print("|---" * (len(names) + 3) + "|")
+    print_header(["shape", "tokens", *names, "of the best peer"])
     for rows, cols, tokens in cases:
         medians = [statistics.median(times[(name, rows, cols, tokens)]) for name in names]
         cells = [f"{ms:.3f} ms ({2e-6 * rows * cols * tokens / ms:.0f} GFLOP/s)" for ms in medians]
-        print(f"| {rows}x{cols} | {tokens} | " + " | ".join(cells) + f" | {min(medians[1:]) / medians[0]:.2f} |")
+        print_row([f"{rows}x{cols}", str(tokens), *cells, f"{min(medians[1:]) / medians[0]:.2f}"])
 
 
 main()
