@@ -1,8 +1,8 @@
 //! How much memory the one-shot path takes for a model that is larger than it: random MPT weights in BF16 shards are loaded, pruned by
 //! magnitude to 75 %, rounded to INT8, exported, read back, and run on the engine. The peak of the resident set stands behind each.
 //!
-//!     cargo run --release -p sparsec-runtime --example one_shot -- FOLDER [LAYERS [WIDTH]]
-//!     cargo run --release -p sparsec-runtime --example one_shot -- FOLDER 2 4096 sparsegpt
+//!     cargo run --release --workspace --example one_shot -- FOLDER [LAYERS [WIDTH]]
+//!     cargo run --release --workspace --example one_shot -- FOLDER 2 4096 sparsegpt
 //!
 //! FOLDER is made where it is missing: 13.3 GB at the 32 layers and the width 4096 of MPT-7B, which are the default. Remove it, and
 //! `FOLDER.int8` beside it, afterwards. With `sparsegpt`, SparseGPT prunes to 50 % in place of magnitude, on 4 rows of 512 tokens.
