@@ -148,8 +148,19 @@ fn features() -> Vec<&'static str> {
     macro_rules! present {
         ($($name:tt),*) => { [$(($name, is_x86_feature_detected!($name))),*] };
     }
-    let known =
-        present!("avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vbmi", "avx512vbmi2", "avx512vnni");
+    let known = present!(
+        "avx",
+        "avx2",
+        "fma",
+        "avx512f",
+        "avx512vl",
+        "avx512bw",
+        "avx512dq",
+        "avx512vbmi",
+        "avx512vbmi2",
+        "avx512vnni",
+        "gfni"
+    );
     known.into_iter().filter_map(|(name, has)| has.then_some(name)).collect()
 }
 
