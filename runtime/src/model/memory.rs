@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::op::{self, Scope, Slot};
+use crate::op::{self, Scope, Slot, Workspace};
 use crate::profile::{self, Part};
 
 /// Projected keys and values, each `[batch, keys, width]`, of which the last rows may be room for more.
@@ -61,5 +61,44 @@ impl Origins {
         let is_other = selected != self.0;
         self.0 = selected;
         is_other
+    }
+}
+
+/// A cache that single tokens are computed in, one after the other.
+pub(super) trait Stepped: Sized {
+    /// Tokens so far, and the memory of what was computed for the last one.
+    fn progress(&mut self) -> (usize, &mut Workspace);
+
+    /// Does `pass`, which reads `time` tokens more; from the second step on, single ones are computed in the memory of those before.
+    ///
+    /// # Errors
+    /// Those of `pass`.
+    fn step<T>(&mut self, time: usize, pass: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let (before, workspace) = self.progress();
+        let mut workspace = std::mem::take(workspace);
+        let result = if time == 1 && before > 0 { workspace.reuse(|| pass(self)) } else { pass(self) };
+        *self.progress().1 = workspace;
+        result
+    }
+}
+
+/// Tokens that the room of a bias grows by.
+const BIAS_STEP: usize = 64;
+
+/// The bias of the newest token and those before it, `[heads, 1, room]`: it depends on distances alone, so that one with room serves the
+/// next tokens too.
+#[derive(Default)]
+pub(super) struct RoomyBias(Option<Tensor>);
+
+impl RoomyBias {
+    /// That of `keys` keys and perhaps more; `make` gives one of so many.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub(super) fn of(&mut self, keys: usize, make: impl FnOnce(usize) -> Result<Tensor>) -> Result<Tensor> {
+        match &self.0 {
+            Some(bias) if bias.dim(2)? >= keys => Ok(bias.clone()),
+            _ => Ok(self.0.insert(make(keys.next_multiple_of(BIAS_STEP))?).clone()),
+        }
     }
 }

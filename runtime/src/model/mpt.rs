@@ -24,7 +24,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use serde_json::Value;
 
-use super::memory::KeysValues;
+use super::memory::{KeysValues, RoomyBias, Stepped};
 use super::{Cache, Encoded, Family, Model, Module, NoTaps, Processor, Source, Taps};
 use crate::batch::{Batch, Inputs, Tokens};
 use crate::linear::{Dense, Linear};
@@ -84,9 +84,6 @@ impl Family for Mpt {
     }
 }
 
-/// Tokens that the room of the bias grows by.
-const BIAS_STEP: usize = 64;
-
 /// The model with its parameters.
 struct Network {
     /// `[vocab, width]`.
@@ -115,7 +112,7 @@ impl Network {
 
     fn empty(&self) -> MptCache {
         let layers = self.blocks.iter().map(|_| None).collect();
-        MptCache { layers, time: 0, places: None, bias: None, workspace: op::Workspace::default() }
+        MptCache { layers, time: 0, places: None, bias: RoomyBias::default(), workspace: op::Workspace::default() }
     }
 
     /// Feeds `tokens` after what `cache` holds; the normed output `[batch, time, width]` of the last block.
@@ -144,17 +141,13 @@ impl Network {
         Ok(normed)
     }
 
-    /// The bias of `keys` keys; after the first tokens with room for more, so that it serves the next ones too.
+    /// The bias of `keys` keys; after the first tokens with room for more.
     fn bias(&self, keys: usize, cache: &mut MptCache) -> Result<Tensor> {
-        if let Some(bias) = &cache.bias
-            && bias.dim(2)? >= keys
-        {
-            return Ok(bias.clone());
-        }
-        let room = if cache.time == 0 { keys } else { keys.next_multiple_of(BIAS_STEP) };
-        let values = alibi::bias(&self.slopes, room);
-        let bias = Tensor::from_vec(values, (self.slopes.len(), 1, room), self.tokens.device())?;
-        Ok(cache.bias.insert(bias).clone())
+        let bias = |keys| {
+            let values = alibi::bias(&self.slopes, keys);
+            Ok(Tensor::from_vec(values, (self.slopes.len(), 1, keys), self.tokens.device())?)
+        };
+        if cache.time == 0 { bias(keys) } else { cache.bias.of(keys, bias) }
     }
 }
 
@@ -174,12 +167,7 @@ impl Model for Network {
     fn step(&self, tokens: &Tokens, cache: &mut dyn Cache) -> Result<Tensor> {
         let cache: &mut MptCache =
             cache.as_any_mut().downcast_mut().ok_or_else(|| Fault::internal("a cache of another model"))?;
-        let mut workspace = std::mem::take(&mut cache.workspace);
-        let is_single = tokens.time() == 1 && cache.time > 0;
-        let pass = || self.head.forward(&op::last(&self.advance(tokens, cache, &mut NoTaps)?)?, &mut NoTaps);
-        let logits = workspace.reuse_if(is_single, pass);
-        cache.workspace = workspace;
-        logits
+        cache.step(tokens.time(), |cache| self.head.forward(&op::last(&self.advance(tokens, cache, &mut NoTaps)?)?, &mut NoTaps))
     }
 }
 
@@ -191,8 +179,8 @@ struct MptCache {
     time: usize,
     /// Where each sequence lies among them, where there is padding.
     places: Option<Box<[Range<usize>]>>,
-    /// Of ALiBi, for as many tokens as there is room for, `[heads, 1, room]`.
-    bias: Option<Tensor>,
+    /// Of ALiBi.
+    bias: RoomyBias,
     /// What one token after the other is computed in.
     workspace: op::Workspace,
 }
@@ -208,6 +196,12 @@ impl MptCache {
         }
         self.time += tokens.time();
         Ok(())
+    }
+}
+
+impl Stepped for MptCache {
+    fn progress(&mut self) -> (usize, &mut op::Workspace) {
+        (self.time, &mut self.workspace)
     }
 }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use serde_json::Value;
 
+use super::memory::Stepped;
 use super::{Cache, Encoded, Family, Model, Module, NoTaps, Processor, Source, Taps};
 use crate::batch::{Batch, Inputs, Tokens};
 use crate::linear::{Dense, Linear};

@@ -33,14 +33,6 @@ impl Workspace {
         *self = ACTIVE.replace(around).unwrap_or_default();
         result
     }
-
-    /// As [`Workspace::reuse`] if `is_again`; else results are new ones that stay.
-    ///
-    /// # Errors
-    /// Those of `pass`.
-    pub fn reuse_if<T>(&mut self, is_again: bool, pass: impl FnOnce() -> Result<T>) -> Result<T> {
-        if is_again { self.reuse(pass) } else { pass() }
-    }
 }
 
 /// The next result of the pass before, if it was `[before.., width]`.

@@ -11,12 +11,9 @@ use super::config::{Config, FeedForward, Side};
 use crate::Result;
 use crate::linear::{Linear, Then};
 use crate::model::attention::Attention;
-use crate::model::memory::{KeysValues, Origins};
+use crate::model::memory::{KeysValues, Origins, RoomyBias, Stepped};
 use crate::model::{Cache, Encoded, Source, Taps};
 use crate::op::{self, Scope};
-
-/// Tokens that the bias of single ones grows by.
-const BIAS_STEP: usize = 64;
 
 pub(super) struct Stack {
     side: Side,
@@ -48,7 +45,7 @@ impl Stack {
             time: 0,
             places: encoded.and_then(|encoded| encoded.places.clone()),
             origins: Origins::of(batch),
-            bias: None,
+            bias: RoomyBias::default(),
             workspace: op::Workspace::default(),
         })
     }
@@ -74,17 +71,13 @@ impl Stack {
         self.norm.forward(&hidden)
     }
 
-    /// The bias of `time` tokens after those in `cache`. That of one token depends on distances alone, so that one with room serves the
-    /// next ones too.
+    /// The bias of `time` tokens after those in `cache`; that of a single one with room for more.
     fn bias(&self, time: usize, cache: &mut StackCache) -> Result<Tensor> {
         let keys = cache.time + time;
         if time > 1 || cache.time == 0 {
             return self.distances.bias(time, keys);
         }
-        match &cache.bias {
-            Some(bias) if bias.dim(2)? >= keys => Ok(bias.clone()),
-            _ => Ok(cache.bias.insert(self.distances.bias(1, keys.next_multiple_of(BIAS_STEP))?).clone()),
-        }
+        cache.bias.of(keys, |keys| self.distances.bias(1, keys))
     }
 }
 
@@ -203,23 +196,15 @@ pub(super) struct StackCache {
     /// Where each sequence lies among the encoder's positions, where there is padding.
     places: Option<Box<[Range<usize>]>>,
     origins: Origins,
-    /// That of one token and as many before it as there is room for, `[heads, 1, room]`.
-    bias: Option<Tensor>,
+    /// Of single tokens.
+    bias: RoomyBias,
     /// What one token after the other is computed in.
     workspace: op::Workspace,
 }
 
-impl StackCache {
-    /// Does `step`, the one that reads `time` tokens; from the second one on, single tokens are computed in the memory of the ones before.
-    ///
-    /// # Errors
-    /// Those of `step`.
-    pub(super) fn step<T>(&mut self, time: usize, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let mut workspace = std::mem::take(&mut self.workspace);
-        let is_single = time == 1 && self.time > 0;
-        let result = workspace.reuse_if(is_single, || step(self));
-        self.workspace = workspace;
-        result
+impl Stepped for StackCache {
+    fn progress(&mut self) -> (usize, &mut op::Workspace) {
+        (self.time, &mut self.workspace)
     }
 }
 

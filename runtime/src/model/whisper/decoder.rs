@@ -13,7 +13,7 @@ use super::config::Config;
 use crate::batch::Tokens;
 use crate::linear::{Dense, Linear};
 use crate::model::attention::Attention;
-use crate::model::memory::{KeysValues, Origins};
+use crate::model::memory::{KeysValues, Origins, Stepped};
 use crate::model::{Cache, NoTaps, Source, Taps};
 use crate::op::{self, Scope};
 use crate::{Fault, Result};
@@ -50,15 +50,9 @@ impl Decoder {
         Ok(DecoderCache { layers, time: 0, origins, workspace: op::Workspace::default() })
     }
 
-    /// The logits `[batch, vocab]` after the last of `tokens`. From the second step on, single tokens are computed in the memory of the
-    /// ones before.
+    /// The logits `[batch, vocab]` after the last of `tokens`.
     pub(super) fn step(&self, tokens: &Tokens, cache: &mut DecoderCache) -> Result<Tensor> {
-        let mut workspace = std::mem::take(&mut cache.workspace);
-        let is_single = tokens.time() == 1 && cache.time > 0;
-        let pass = || self.head.forward(&op::last(&self.advance(tokens, cache, &mut NoTaps)?)?, &mut NoTaps);
-        let logits = workspace.reuse_if(is_single, pass);
-        cache.workspace = workspace;
-        logits
+        cache.step(tokens.time(), |cache| self.head.forward(&op::last(&self.advance(tokens, cache, &mut NoTaps)?)?, &mut NoTaps))
     }
 
     /// Feeds `tokens` after what `cache` holds; the normed output `[batch, time, width]` of the last block.
@@ -144,6 +138,12 @@ struct LayerCache {
     past: Option<KeysValues>,
     /// Of the encoder's output, `[batch, positions, width]`.
     encoded: KeysValues,
+}
+
+impl Stepped for DecoderCache {
+    fn progress(&mut self) -> (usize, &mut op::Workspace) {
+        (self.time, &mut self.workspace)
+    }
 }
 
 impl Cache for DecoderCache {
