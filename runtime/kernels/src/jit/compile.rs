@@ -20,6 +20,7 @@ use crate::{KernelError, Mask, Tier};
 /// When no code is made for the tier.
 pub(super) fn width(tier: Tier) -> Result<Width> {
     match tier {
+        _ if !tier.is_available() => Err(KernelError::Refused(format!("this CPU lacks {tier}"))),
         Tier::Portable => Err(KernelError::Refused("machine code needs AVX2 and fused multiply-add".into())),
         Tier::Avx2 => Ok(Width::Ymm),
         Tier::Avx512 => Ok(Width::Zmm),
@@ -59,8 +60,8 @@ pub(crate) fn compile<T>(
     target: &Target,
     accept: impl Fn(Code) -> Result<T>,
 ) -> Result<T> {
-    let (width, lanes) = (width(target.tier)?, target.tier.lanes());
-    let extents: Vec<_> = blocks.par_iter().map(|block| extents(mask, block, lanes)).collect();
+    let width = width(target.tier)?;
+    let extents: Vec<_> = blocks.par_iter().map(|block| extents(mask, block, target.tier)).collect();
     let load = |functions: &mut dyn Iterator<Item = &[u8]>| {
         Code::map(&functions.zip(extents.iter().copied()).collect::<Vec<_>>()).and_then(&accept)
     };
@@ -107,10 +108,11 @@ fn key(word: &str, mask: &Mask, blocks: &[Block], tier: Tier) -> blake3::Hash {
     key.finish()
 }
 
-/// What the function of a block may touch.
-pub(super) fn extents(mask: &Mask, block: &Block, lanes: usize) -> Extents {
-    let vector_bytes = lanes * size_of::<f32>();
+/// What the function of a block may use.
+pub(super) fn extents(mask: &Mask, block: &Block, tier: Tier) -> Extents {
+    let vector_bytes = tier.lanes() * size_of::<f32>();
     Extents {
+        tier,
         x_bytes: block.cols.len() * vector_bytes,
         values_bytes: block.value_count(mask) * size_of::<f32>(),
         sums_bytes: block.rows.len() * vector_bytes,

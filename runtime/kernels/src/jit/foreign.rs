@@ -9,10 +9,10 @@ use super::block::Block;
 use super::cache::Functions;
 use super::compile::{extents, make, width};
 use super::memory::Code;
-use super::verify::Extents;
+use super::verify::{Extents, needed};
+use crate::Pattern;
 use crate::foreign::{edited, from_scratch_or};
 use crate::format::Target;
-use crate::{Cpu, Pattern};
 
 /// A file of the code cache, with what its functions may touch.
 struct Whole {
@@ -30,7 +30,7 @@ fn whole() -> Option<&'static Whole> {
         let made = make(&mask, &blocks, width(target.tier).ok()?, &target).expect("code for a small layer");
         let key = blake3::hash(b"a small layer");
         let file = Functions::file(key, &made);
-        let extents = blocks.iter().map(|block| extents(&mask, block, Cpu::this().tier.lanes()));
+        let extents = blocks.iter().map(|block| extents(&mask, block, target.tier));
         Some(Whole { key, functions: made.into_iter().zip(extents).collect(), file })
     });
     WHOLE.as_ref()
@@ -90,6 +90,7 @@ fn assert_inside(bytes: &[u8], extents: Extents) {
             assert_eq!(instruction.next_ip(), bytes.len() as u64, "code follows the return");
             return;
         }
+        assert!(needed(&instruction) <= extents.tier, "{instruction} is not there on {}", extents.tier);
         let info = factory.info(&instruction);
         for register in info.used_registers() {
             let is_argument = arguments.iter().any(|(argument, ..)| *argument == register.register().full_register());

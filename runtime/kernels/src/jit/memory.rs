@@ -116,10 +116,11 @@ impl Drop for Code {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::Tier;
 
     #[test]
     fn no_page_is_writable_and_executable() {
-        let code = Code::map(&[(&[0xc3], Extents { x_bytes: 0, values_bytes: 0, sums_bytes: 0 })]).unwrap();
+        let code = Code::map(&[(&[0xc3], Extents { tier: Tier::Portable, x_bytes: 0, values_bytes: 0, sums_bytes: 0 })]).unwrap();
         let start = code.start as usize;
         let mut found = false;
         for line in std::fs::read_to_string("/proc/self/maps").unwrap().lines() {

@@ -37,7 +37,7 @@ fn ret() -> Instruction {
 }
 
 /// Room for anything the small functions below touch.
-const ROOM: Extents = Extents { x_bytes: 1024, values_bytes: 1024, sums_bytes: 1024 };
+const ROOM: Extents = Extents { tier: Tier::Avx512, x_bytes: 1024, values_bytes: 1024, sums_bytes: 1024 };
 
 /// Runs `narrow` four tokens at a time as it is, and once widened: every lane must be bit for bit the same.
 ///
@@ -188,7 +188,7 @@ fn spill_slots_become_registers() {
     ];
     let wide = widen(&encode(&code), Width::Zmm).unwrap();
     let (x, mut sums) = (random_values(16, 1), vec![0.0; 16]);
-    let extents = Extents { x_bytes: 64, values_bytes: 0, sums_bytes: 64 };
+    let extents = Extents { tier: Tier::Avx512, x_bytes: 64, values_bytes: 0, sums_bytes: 64 };
     Code::map(&[(&wide, extents)]).unwrap().run(0, &x, &[], &mut sums);
     assert_eq!(sums, x);
     assert!(widen(&encode(&code), Width::Ymm).unwrap_err().contains("more values are live"));
@@ -266,6 +266,8 @@ fn the_gate_stops_what_could_do_harm() {
         let refusal = verify(&encode(code), ROOM).unwrap_err();
         assert!(refusal.contains(reason), "{refusal}, where {reason} was expected");
     }
+    let narrow = Extents { tier: Tier::Avx2, ..ROOM };
+    assert!(verify(&encode(good[0]), narrow).unwrap_err().contains("lacks it"), "the CPU may not have what the code asks for");
     assert!(verify(&[], ROOM).unwrap_err().contains("does not return"));
     assert!(verify(&encode(&[load(RDI, 0)]), ROOM).unwrap_err().contains("does not return"));
     assert!(verify(&[0x06, 0xc3], ROOM).is_err());
@@ -279,7 +281,7 @@ fn any_changed_byte_is_refused_or_harmless() {
     for (tier, width) in widths() {
         let narrow = Emitter::new(&isa).emit(matrix.mask(), &block, tier.lanes()).unwrap();
         let wide = widen(&narrow, width).unwrap();
-        let extents = extents(matrix.mask(), &block, tier.lanes());
+        let extents = extents(matrix.mask(), &block, tier);
         verify(&wide, extents).unwrap();
         for place in 0..wide.len() {
             for bit in 0..8 {

@@ -2,17 +2,20 @@
 //!
 //! The code is run on paper: of the three registers that hold the arguments it is known how far they have moved; no other is used.
 //! A function passes if
-//! - every instruction is on the list, none branches, and the only `ret` is the last;
+//! - every instruction is on the list and there on its tier, none branches, and the only `ret` is the last;
 //! - every memory access lies inside the part of an argument that the function may touch, and only sums are written;
 //! - no other general register is used, so nothing is written that the caller expects to keep, and the stack is not touched.
 
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, OpKind, Register};
+use iced_x86::{Code, Decoder, DecoderOptions, EncodingKind, Instruction, OpKind, Register};
 
 use super::widen::Refusal;
+use crate::Tier;
 
-/// How many bytes of each argument a function may touch.
+/// What a function may use: instructions, and so many bytes of each argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extents {
+    /// Where it is to run; code from outside may hold instructions that are not there.
+    pub(crate) tier: Tier,
     /// First argument, read.
     pub(crate) x_bytes: usize,
     /// Second argument, read.
@@ -56,9 +59,21 @@ pub(crate) fn verify(code: &[u8], extents: Extents) -> Result<(), Refusal> {
         if instruction.code() == Code::Retnq {
             return if decoder.can_decode() { Err("code follows the return".into()) } else { Ok(()) };
         }
+        if needed(&instruction) > extents.tier {
+            return Err(format!("{instruction}: {} lacks it", extents.tier));
+        }
         paper.step(&instruction).map_err(|reason| format!("{instruction}: {reason}"))?;
     }
     Err("the function does not return".into())
+}
+
+/// The least tier that has an instruction of the list.
+pub(super) fn needed(instruction: &Instruction) -> Tier {
+    match instruction.encoding() {
+        EncodingKind::EVEX => Tier::Avx512,
+        EncodingKind::VEX => Tier::Avx2,
+        _ => Tier::Portable,
+    }
 }
 
 /// A register that points into an argument.
