@@ -109,10 +109,16 @@ impl<'a> OutputRows<'a> {
 
     /// The results of `token` for `rows`.
     pub(crate) fn token_mut(&mut self, token: usize, rows: Range<usize>) -> &mut [f32] {
-        assert!(token < self.tokens && self.rows.start <= rows.start && rows.start <= rows.end && rows.end <= self.rows.end);
-        // SAFETY: checked above: `token` and `rows` are inside of this part, whose values nothing else reaches while `self` is
-        // borrowed.
-        unsafe { std::slice::from_raw_parts_mut(self.y.add(token * self.stride + rows.start), rows.end - rows.start) }
+        let results = self.results(rows.clone(), token..token + 1);
+        // SAFETY: they are inside of this part, whose values nothing else reaches while `self` is borrowed.
+        unsafe { std::slice::from_raw_parts_mut(results.first, rows.end - rows.start) }
+    }
+
+    /// Where the results of `rows` are for `tokens`, one at least.
+    pub(crate) fn results(&mut self, rows: Range<usize>, tokens: Range<usize>) -> Results {
+        assert!(self.rows.start <= rows.start && rows.start <= rows.end && rows.end <= self.rows.end);
+        assert!(tokens.start < tokens.end && tokens.end <= self.tokens);
+        Results { first: self.y.wrapping_add(tokens.start * self.stride + rows.start), stride: self.stride }
     }
 
     /// Asks for the memory of the results of `rows` for `tokens`, so that it is near when they are written.
@@ -209,10 +215,7 @@ impl OutputRows<'_> {
     ) {
         assert!(rows.len() <= width && width <= WIDTH && tokens.len() <= TILE);
         if rows.len() == width && !tokens.is_empty() {
-            // The last token's results are inside of this part, so those of the tokens before are.
-            self.token_mut(tokens.end - 1, rows.clone());
-            let first = self.token_mut(tokens.start, rows.clone()).as_mut_ptr();
-            compute(Results { first, stride: self.stride });
+            compute(self.results(rows.clone(), tokens.clone()));
         } else {
             let mut padded = [[0.0; WIDTH]; TILE];
             compute(Results { first: padded.as_mut_ptr().cast(), stride: WIDTH });

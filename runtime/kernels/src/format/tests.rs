@@ -121,7 +121,9 @@ fn odd_shapes_and_small_numbers() {
         }
     }
     for pattern in Pattern::KNOWN {
-        for (rows, cols, tokens) in [(1, 1, 1), (17, 65, 3), (100, 1300, 5), (130, 70, 200), (7, 260, 33)] {
+        for (rows, cols, tokens) in
+            [(1, 1, 1), (17, 65, 3), (100, 1300, 5), (130, 70, 200), (7, 260, 33), (7, 2051, 65), (13, 8201, 65)]
+        {
             check(&patterned_matrix(pattern, rows, cols, 0.25, 5), &random_values(tokens * cols, 6), tokens);
         }
     }
@@ -157,14 +159,19 @@ fn groups_of_int4_may_be_narrow_or_wide() {
 
 #[test]
 fn values_can_change_under_the_mask() {
-    let first = random_matrix(50, 90, 0.3, 1);
+    for pattern in [Pattern::Uniform, Pattern::Block { rows: 1, cols: 4 }] {
+        values_can_change(&patterned_matrix(pattern, 50, 90, 0.3, 1));
+    }
+}
+
+fn values_can_change(first: &SparseMatrix) {
     let second = SparseMatrix::new(&random_values(50 * 90, 8), (**first.mask()).clone()).unwrap();
     let (bias, x) = (random_values(50, 4), random_values(20 * 90, 5));
     for element in Element::ALL {
         let second = rounded(&second, element).unwrap();
         let mut expected = vec![0.0; 20 * 50];
         second.product(&x, 20, &bias, &mut expected).unwrap();
-        for (tier, mut form) in every_form(&rounded(&first, element).unwrap(), &[0.0; 50]) {
+        for (tier, mut form) in every_form(&rounded(first, element).unwrap(), &[0.0; 50]) {
             form.set_values(&second, &bias).unwrap();
             assert_eq!(form.expand(), second.expand());
             let mut y = vec![0.0; expected.len()];

@@ -65,19 +65,21 @@ mod avx512 {
                 *lanes = unsafe { _mm512_loadu_ps(sums.as_ptr().add(row * LANES).cast()) };
             }
         }
-        for (lane, sums) in transpose(block).into_iter().enumerate() {
+        let block = transpose(block);
+        if rows.len() == LANES && tokens.len() == LANES {
+            let results = output.results(rows, tokens.clone());
+            for (lane, sums) in block.into_iter().enumerate() {
+                // SAFETY: there are as many results of each token as lanes are written.
+                unsafe { _mm512_storeu_ps(results.token(lane), result(tokens.start + lane, sums)) };
+            }
+            return;
+        }
+        for (lane, sums) in block.into_iter().enumerate() {
             if lane < tokens.len() {
                 let token = tokens.start + lane;
                 let place = output.token_mut(token, rows.clone());
-                let results = result(token, sums);
                 // SAFETY: `place` has as many values as lanes are written.
-                unsafe {
-                    if place.len() == LANES {
-                        _mm512_storeu_ps(place.as_mut_ptr(), results);
-                    } else {
-                        _mm512_mask_storeu_ps(place.as_mut_ptr(), first(place.len()), results);
-                    }
-                }
+                unsafe { _mm512_mask_storeu_ps(place.as_mut_ptr(), first(place.len()), result(token, sums)) };
             }
         }
     }

@@ -1,10 +1,11 @@
-//! Panels of 64 tokens, `[col][64]`, in FP32 and in bytes.
+//! Panels of 64 tokens, `[col][64]`, of 32-bit numbers and of bytes.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::avx512::{self, LANES};
 use super::groups::{TokenRows, pack_tile};
+use crate::buffer::Number;
 use crate::cpu::Tier;
 use crate::element::Rows;
 use crate::operands::OutputRows;
@@ -12,9 +13,8 @@ use crate::operands::OutputRows;
 /// Tokens of a panel.
 pub(crate) const WIDE: usize = 64;
 
-/// Packs up to [`WIDE`] tokens of `cols` values; lanes past the last token become zero.
-pub(crate) fn pack(x: &[f32], cols: usize, panel: &mut [f32]) {
-    let rows = TokenRows { values: x, tokens: x.len().checked_div(cols).unwrap_or_default(), cols, stride: cols };
+/// Packs up to [`WIDE`] tokens, `[col][WIDE]`; lanes past the last token become zero.
+pub(crate) fn pack<T: Number>(rows: &TokenRows<T>, panel: &mut [T]) {
     for tile in 0..WIDE / LANES {
         pack_tile(Tier::Avx512, &rows.tile(LANES, tile), WIDE / LANES, &mut panel[tile * LANES..]);
     }
@@ -104,7 +104,7 @@ mod tests {
             let integers: Vec<u8> = (0..tokens * rows.stride).map(|at| (at * 7 + at / 251) as u8).collect();
             let mut panel = vec![f32::NAN; cols * WIDE];
             let mut bytes = vec![1; rows.stride * WIDE];
-            pack(&x, cols, &mut panel);
+            pack(&TokenRows { values: &x, tokens, cols, stride: cols }, &mut panel);
             // SAFETY: the tier was just checked.
             unsafe { pack_bytes(&integers, &rows, &mut bytes) };
             for col in 0..cols {

@@ -179,7 +179,7 @@ pub(crate) fn rule(layer: &Layer, range: TokenRange) -> &'static [&'static str] 
     let (sparsity, is_integer) = (layer.sparsity, layer.element.is_integer());
     match range.first {
         _ if sparsity < 0.4 => &["dense"],
-        64.. if is_integer => &["block", "rowset", "sell", "dense"],
+        64.. if is_integer => &["rowset", "block", "sell", "dense"],
         64.. => &["rowset", "rowblock", "sell", "dense"],
         16.. if !is_integer => &["rowblock", "sell", "dense"],
         5.. if sparsity >= 0.6 || is_integer => &["sell", "dense"],

@@ -2,22 +2,24 @@
 
 use std::ops::Range;
 
-use super::{Multiply, Packed, Place, Strip};
+use super::sets::Entry;
+use super::{Multiply, Part, Strip};
 use crate::KernelError;
 use crate::cpu::Tier;
 use crate::element::int8::Tokens;
 use crate::element::{RowTerms, Rows};
 use crate::error::Result;
-use crate::format::repair_without_scale;
+use crate::format::{Compressed, repair_without_scale};
 use crate::operands::{Operands, OutputRows};
 use crate::panel::wide;
 
 impl Multiply for i8 {
+    type Weight = Self;
     type Activation = u8;
     type Sum = i32;
     type Rounded = Tokens;
 
-    const FOLD: usize = 4;
+    const ENTRY: Entry = Entry { fold: 4, span: 1 };
 
     fn expect_instructions(tier: Tier) -> Result<()> {
         if tier == Tier::Avx512 && tier.is_available() && tier.for_integers() == tier {
@@ -26,8 +28,8 @@ impl Multiply for i8 {
         Err(KernelError::Refused("it needs AVX-512 with VNNI and VBMI".into()))
     }
 
-    fn round(tier: Tier, operands: &Operands) -> Tokens {
-        Tokens::round(tier, operands, &Rows::apart(operands.cols()))
+    fn round(operands: &Operands) -> Tokens {
+        Tokens::round(Tier::Avx512, operands, &Rows::apart(operands.cols()))
     }
 
     fn pack(operands: &Operands, rounded: &Tokens, tokens: Range<usize>, panel: &mut [u8]) {
@@ -46,20 +48,20 @@ impl Multiply for i8 {
         unsafe { x86::multiply(strip, sums) }
     }
 
-    unsafe fn finish(stored: &Packed<Self>, rounded: &Tokens, sums: &[i32], place: Place, output: &mut OutputRows) {
+    unsafe fn finish(terms: &RowTerms, rounded: &Tokens, sums: &[i32], part: Part, output: &mut OutputRows) {
         // SAFETY: the caller promises the instructions.
-        unsafe { x86::finish(&stored.terms, &rounded.scales, sums, place, output) }
+        unsafe { x86::finish(terms, &rounded.scales, sums, part, output) }
     }
 
-    fn repair(stored: &Packed<Self>, operands: &mut Operands, rounded: &Tokens) {
-        repair_without_scale(stored, &stored.terms.bias, operands, &rounded.scales);
+    fn repair(stored: &dyn Compressed, bias: &[f32], operands: &mut Operands, rounded: &Tokens) {
+        repair_without_scale(stored, bias, operands, &rounded.scales);
     }
 }
 
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::super::{LANES, Place, ROWS, Strip, each_set, sums_at};
+    use super::super::{LANES, Part, ROWS, Strip, each_set, sums_at};
     use crate::element::{RowTerms, int8};
     use crate::operands::OutputRows;
     use crate::panel::wide::{self, WIDE};
@@ -67,7 +69,7 @@ mod x86 {
     /// Vectors of sums of a row.
     const VECTORS: usize = WIDE / LANES;
 
-    /// How many bytes ahead weights are asked for; columns are half as dense.
+    /// How many bytes ahead weights are asked for; places are half as dense.
     const AHEAD: usize = 1536;
 
     /// # Safety
@@ -85,21 +87,21 @@ mod x86 {
                 };
             }
         }
-        let (mut column, mut value) = (strip.columns.as_ptr().cast::<[u16; 4]>(), strip.values.as_ptr().cast::<i32>());
+        let (mut place, mut value) = (strip.places.as_ptr().cast::<[u16; 4]>(), strip.values.as_ptr().cast::<i32>());
         macro_rules! entries {
             ($set:literal) => {
                 for _ in 0..strip.counts[$set] {
-                    // SAFETY: the invariants of `Sets` and `Strip`: the counts are those of the columns and values, four of each
-                    // together, and each column has its activations. Prefetches are hints, whatever the address.
+                    // SAFETY: the invariants of `Sets` and `Strip`: the counts are those of the places and values, four of each
+                    // together, and each place has its activations. Prefetches are hints, whatever the address.
                     unsafe {
                         _mm_prefetch::<_MM_HINT_T0>(value.cast::<i8>().wrapping_add(AHEAD));
-                        _mm_prefetch::<_MM_HINT_T0>(column.cast::<i8>().wrapping_add(AHEAD / 2));
+                        _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>().wrapping_add(AHEAD / 2));
                         let tokens = interleave(
-                            column
+                            place
                                 .read_unaligned()
                                 .map(|col| _mm512_load_si512(strip.x.as_ptr().add(usize::from(col) * WIDE).cast())),
                         );
-                        column = column.add(1);
+                        place = place.add(1);
                         for (row, sum) in sum.iter_mut().enumerate() {
                             if $set >> row & 1 == 1 {
                                 let weights = _mm512_set1_epi32(value.read_unaligned());
@@ -141,8 +143,8 @@ mod x86 {
     /// # Safety
     /// AVX-512 F.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn finish(terms: &RowTerms, token_scales: &[f32], sums: &[i32], place: Place, output: &mut OutputRows) {
-        let Place { rows, tokens } = place;
+    pub(super) unsafe fn finish(terms: &RowTerms, token_scales: &[f32], sums: &[i32], part: Part, output: &mut OutputRows) {
+        let Part { rows, tokens } = part;
         let lanes = rows.start..rows.start + LANES;
         let (scales, bias) = (&terms.scales[lanes.clone()], &terms.bias[lanes]);
         // SAFETY: sixteen terms each.

@@ -5,12 +5,15 @@
 //! This is sparse register tiling (Wilkinson, Cheshmi, Dehnavi 2023, "Register tiling for unstructured sparsity in neural network
 //! inference") with every set of rows a micro-kernel of its own. New are the products of integers: four columns of one row set are
 //! interleaved in registers, so that one instruction multiplies and adds them up for sixteen tokens, and the [`plan`] of how many such
-//! entries each row set has, the same for all strips.
+//! entries each row set has, the same for all strips. Where weights are kept in blocks of 1x4, the four columns of a block are packed
+//! that way beforehand ([`quads`]), and a block is treated as one weight.
 
 mod float;
 mod integer;
 mod plan;
+mod quads;
 mod sets;
+mod single;
 
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::ops::Range;
@@ -19,7 +22,8 @@ use std::sync::Arc;
 use half::bf16;
 use rayon::prelude::*;
 
-use self::sets::{ROWS, SETS, Sets};
+use self::quads::Quads;
+use self::sets::{Entry, ROWS, SETS, Sets};
 use super::{Compressed, Footprint, Format, Target, expect_shape, values_of_same_kind};
 use crate::buffer::{Aligned, Number, Scratch};
 use crate::cpu::Tier;
@@ -64,14 +68,18 @@ impl Format for RowSet {
         Ok(match matrix.element() {
             Element::Fp32 => Box::new(Packed::<f32>::new(matrix, bias, target.tier)?),
             Element::Bf16 => Box::new(Packed::<bf16>::new(matrix, bias, target.tier)?),
+            Element::Int8 if Quads::SERVES.holds(matrix.mask()) => Box::new(Packed::<Quads>::new(matrix, bias, target.tier)?),
             Element::Int8 => Box::new(Packed::<i8>::new(matrix, bias, target.tier)?),
             Element::Int4 => return Err(KernelError::Refused("it multiplies no int4".into())),
         })
     }
 }
 
-/// What `rowset` must know of an element.
-trait Multiply: Stored {
+/// What `rowset` must know of what it multiplies.
+trait Multiply: Sized {
+    /// How weights are stored.
+    type Weight: Stored;
+
     /// An activation as it is multiplied.
     type Activation: Number;
 
@@ -81,16 +89,16 @@ trait Multiply: Stored {
     /// What the activations became before they are packed.
     type Rounded: Sync;
 
-    /// Columns of an entry: as many as one instruction adds up.
-    const FOLD: usize;
+    /// What an entry is made of: as many columns as one instruction adds up.
+    const ENTRY: Entry;
 
     /// Fails where the instructions are missing that this element is multiplied with.
     fn expect_instructions(tier: Tier) -> Result<()>;
 
     /// Rounds all activations, where the element wants that.
-    fn round(tier: Tier, operands: &Operands) -> Self::Rounded;
+    fn round(operands: &Operands) -> Self::Rounded;
 
-    /// The activations of up to [`WIDE`] tokens, side by side: `[col][WIDE]`.
+    /// The activations of up to [`WIDE`] tokens, side by side: `[place][WIDE]`.
     fn pack(operands: &Operands, rounded: &Self::Rounded, tokens: Range<usize>, panel: &mut [Self::Activation]);
 
     /// Where the sums of all rows begin.
@@ -106,27 +114,26 @@ trait Multiply: Stored {
     ///
     /// # Safety
     /// As for [`Multiply::multiply`].
-    unsafe fn finish(stored: &Packed<Self>, rounded: &Self::Rounded, sums: &[Self::Sum], place: Place, output: &mut OutputRows);
+    unsafe fn finish(terms: &RowTerms, rounded: &Self::Rounded, sums: &[Self::Sum], part: Part, output: &mut OutputRows);
 
     /// Computes again what a token with NaN or infinity made wrong.
-    fn repair(stored: &Packed<Self>, operands: &mut Operands, rounded: &Self::Rounded);
+    fn repair(stored: &dyn Compressed, bias: &[f32], operands: &mut Operands, rounded: &Self::Rounded);
 }
 
 /// Which results are meant.
-struct Place {
+struct Part {
     rows: Range<usize>,
     tokens: Range<usize>,
 }
 
-/// *Invariant*: `sets` are those of `mask`, and `values` has an entry for each of their places; `terms` has one for every row of every
+/// *Invariant*: `sets` are those of `mask`, and `values` has one for each of their slots; `terms` has one for every row of every
 /// slab. The instructions of the element are there.
 struct Packed<T: Multiply> {
     mask: Arc<Mask>,
-    tier: Tier,
     slabs: RowBlocks,
     sets: Sets,
-    /// Weights; zero where an entry has a row or a place too many.
-    values: Aligned<T>,
+    /// Weights; zero where an entry has a row, a place or a column too many.
+    values: Aligned<T::Weight>,
     terms: RowTerms,
 }
 
@@ -134,10 +141,9 @@ impl<T: Multiply> Packed<T> {
     fn new(matrix: &SparseMatrix, bias: &[f32], tier: Tier) -> Result<Self> {
         T::expect_instructions(tier)?;
         let mask = matrix.mask().clone();
-        let sets = Sets::of(&mask, T::FOLD, PIECE_BYTES / WIDE / size_of::<T::Activation>());
+        let sets = Sets::of(&mask, T::ENTRY, PIECE_BYTES / WIDE / size_of::<T::Activation>());
         let cost = |rows: Range<usize>| rows.map(|row| mask.kept_in_row(row) + 1).sum();
         let mut stored = Self {
-            tier,
             slabs: RowBlocks::of_height(mask.rows(), SLAB, cost),
             values: Aligned::zeros(sets.len()),
             terms: RowTerms::zeros(mask.rows(), SLAB),
@@ -153,10 +159,11 @@ impl<T: Multiply> Packed<T> {
         rows.start / ROWS * self.sets.pieces..rows.end.div_ceil(ROWS) * self.sets.pieces
     }
 
-    /// Numbers of the activations of a tile: a column more than there are, which places too many point to, and whole cache lines of
-    /// each token.
+    /// Numbers of the activations of a tile. Where entries have several places, these are packed 64 at a time, and there is one more than
+    /// the matrix has, which places too many point to.
     fn panel_len(&self) -> usize {
-        (self.mask.cols() + 1).next_multiple_of(64) * WIDE
+        let places = self.sets.places() + T::ENTRY.spare();
+        if T::ENTRY.fold > 1 { places.next_multiple_of(64) * WIDE } else { places.max(1) * WIDE }
     }
 
     /// Results of the rows of some slabs for one tile of tokens.
@@ -175,15 +182,16 @@ impl<T: Multiply> Packed<T> {
             for (index, strip) in self.strips(rows.clone()).skip(piece).step_by(self.sets.pieces).enumerate() {
                 let (slab, row) = (index * ROWS / SLAB, index * ROWS % SLAB);
                 let first_row = rows.start + index * ROWS;
+                let places = self.sets.places_of(strip);
                 let work = Strip {
                     counts: self.sets.counts(strip),
-                    columns: self.sets.columns(strip),
+                    places: self.sets.places_and_ahead(strip),
                     values: &self.values[self.sets.values(strip)],
-                    x: &panel[self.sets.cols_of(strip).start * WIDE..],
+                    x: &panel[places.start * WIDE..(places.end + T::ENTRY.spare()) * WIDE],
                     starts: (piece == 0).then(|| &T::starts(&self.terms)[first_row..first_row + ROWS]),
                     row,
                 };
-                work.ask_for_next();
+                work.ask_for_counts(self.sets.pieces);
                 // Some of the results at a time, while there is other work.
                 if piece + 1 == self.sets.pieces {
                     let first = (tokens.start + row / ROWS * TOKENS_PER_STRIP).min(tokens.end);
@@ -196,9 +204,9 @@ impl<T: Multiply> Packed<T> {
         for (slab, sums) in sums.chunks_exact(SLAB * WIDE).enumerate() {
             for (first, sums) in tokens.clone().step_by(LANES).zip(sums.chunks_exact(SLAB * LANES)) {
                 for (row, sums) in of_slab(slab).step_by(LANES).zip(sums.chunks_exact(LANES * LANES)) {
-                    let place = Place { rows: row..(row + LANES).min(rows.end), tokens: first..(first + LANES).min(tokens.end) };
+                    let part = Part { rows: row..(row + LANES).min(rows.end), tokens: first..(first + LANES).min(tokens.end) };
                     // SAFETY: as above.
-                    unsafe { T::finish(self, rounded, sums, place, output) };
+                    unsafe { T::finish(&self.terms, rounded, sums, part, output) };
                 }
             }
         }
@@ -211,7 +219,7 @@ impl<T: Multiply> Compressed for Packed<T> {
     }
 
     fn element(&self) -> Element {
-        T::ELEMENT
+        <T::Weight as Stored>::ELEMENT
     }
 
     fn mask(&self) -> &Mask {
@@ -232,7 +240,7 @@ impl<T: Multiply> Compressed for Packed<T> {
     }
 
     fn set_values(&mut self, matrix: &SparseMatrix, bias: &[f32]) -> Result<()> {
-        let (values, scales) = values_of_same_kind::<T>(&self.mask, matrix, bias)?;
+        let (values, scales) = values_of_same_kind::<T::Weight>(&self.mask, matrix, bias)?;
         self.terms.set(values, scales, bias);
         for strip in self.strips(0..matrix.rows()) {
             self.sets.visit(&self.mask, strip, |slot| self.values[slot.index] = values[slot.row * matrix.cols() + slot.col]);
@@ -251,7 +259,7 @@ impl<T: Multiply> Compressed for Packed<T> {
 
     fn product(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
-        let rounded = T::round(self.tier, operands);
+        let rounded = T::round(operands);
         let (tokens, len) = (operands.tokens(), self.panel_len());
         let at_once = (NEAR_BYTES / (len * size_of::<T::Activation>())).max(1) * WIDE;
         for first in (0..tokens).step_by(at_once) {
@@ -276,18 +284,18 @@ impl<T: Multiply> Compressed for Packed<T> {
                 }
             });
         }
-        T::repair(self, operands, &rounded);
+        T::repair(self, &self.terms.bias, operands, &rounded);
         Ok(())
     }
 }
 
 /// Six rows by one piece, and the activations of a tile.
 ///
-/// *Invariant*: as [`Sets`] promises for `counts`, `columns` and `values`; `x` has [`WIDE`] activations for each column that is named.
+/// *Invariant*: as [`Sets`] promises for `counts`, `places` and `values`; `x` has [`WIDE`] activations for each place that is named.
 struct Strip<'a, T: Multiply> {
     counts: &'a [u16; SETS],
-    columns: &'a [u16],
-    values: &'a [T],
+    places: &'a [u16],
+    values: &'a [T::Weight],
     x: &'a [T::Activation],
     /// Where the sums of the six rows begin, unless they go on from an earlier piece.
     starts: Option<&'a [T::Sum]>,
@@ -296,10 +304,10 @@ struct Strip<'a, T: Multiply> {
 }
 
 impl<T: Multiply> Strip<'_, T> {
-    /// Asks for the counts of the strip that follows, which decide where its loops end.
-    fn ask_for_next(&self) {
+    /// Asks for the counts of the strip that is so far ahead, which decide where its loops end.
+    fn ask_for_counts(&self, ahead: usize) {
         for line in self.counts.chunks(32) {
-            let next = line.as_ptr().wrapping_add(SETS);
+            let next = line.as_ptr().wrapping_add(ahead * SETS);
             // SAFETY: a prefetch is a hint, whatever the address.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(next.cast()) };
         }
@@ -308,7 +316,7 @@ impl<T: Multiply> Strip<'_, T> {
     /// The invariant, as far as it can be seen.
     fn check(&self, sums: &[T::Sum]) {
         assert!(self.row + ROWS <= SLAB && sums.len() == SLAB * WIDE);
-        assert!(self.starts.is_none_or(|starts| starts.len() == ROWS) && self.columns.len() >= sets::AHEAD);
+        assert!(self.starts.is_none_or(|starts| starts.len() == ROWS) && self.places.len() >= sets::AHEAD);
     }
 }
 

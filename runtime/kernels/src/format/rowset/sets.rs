@@ -1,4 +1,4 @@
-//! Which columns of a strip are kept by the same rows, and where their weights lie.
+//! Which columns of a strip, or groups of columns, are kept by the same rows, and where their weights lie.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ pub(super) const SETS: usize = 1 << ROWS;
 /// The set of all rows.
 pub(super) const ALL: usize = SETS - 1;
 
-/// Columns that are read ahead: so many follow the last one of all strips.
+/// Places that are read ahead: so many follow the last one of all strips.
 pub(super) const AHEAD: usize = 8;
 
 /// Strips from which a plan is made.
@@ -25,99 +25,122 @@ pub(super) fn rows_of(set: usize) -> impl Iterator<Item = usize> {
     (0..ROWS).filter(move |row| set >> row & 1 == 1)
 }
 
-/// The columns of every strip, by row set. A strip is six rows by one piece of the columns; entries of a row set follow each other, set
-/// by set, and an entry has `fold` columns and, for each row of its set, as many values.
+/// What is multiplied together.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    /// Places that are looked up.
+    pub(super) fold: usize,
+    /// Columns of a place, which follow each other and begin at a multiple of as many.
+    pub(super) span: usize,
+}
+
+impl Entry {
+    /// Places after those of a piece that entries may point to: where one has several, it may have too many.
+    pub(super) const fn spare(self) -> usize {
+        (self.fold > 1) as usize
+    }
+}
+
+/// The places of every strip, by row set. A strip is six rows by one piece of the places; entries of a row set follow each other, set
+/// by set, and an entry has `fold` places and, for each row of its set, as many values as these have columns.
 ///
-/// *Invariant*: strip `i` has the columns and values from `starts[i]` to `starts[i + 1]`, as many as `counts[i]` says; each column is
+/// *Invariant*: strip `i` has the places and values from `starts[i]` to `starts[i + 1]`, as many as `counts[i]` says; each place is
 /// below the length of its piece, or equal to it where an entry has a place too many; [`AHEAD`] zeros follow the last.
 pub(super) struct Sets {
     cols: usize,
-    /// Pieces of the columns, of nearly equal length.
+    /// Pieces of the places, of nearly equal length.
     pub(super) pieces: usize,
-    fold: usize,
+    entry: Entry,
     counts: Vec<[u16; SETS]>,
-    columns: Vec<u16>,
+    places: Vec<u16>,
     starts: Vec<Start>,
 }
 
 /// Where a strip begins.
 #[derive(Clone, Copy)]
 struct Start {
-    column: usize,
+    place: usize,
     value: usize,
 }
 
-/// A place of a value.
+/// Where a value belongs.
 pub(super) struct Slot {
-    /// Place among all values.
+    /// Its number among all values.
     pub(super) index: usize,
-    /// Row of the strip.
+    /// Row of the matrix.
     pub(super) row: usize,
     /// Column of the matrix.
     pub(super) col: usize,
 }
 
 impl Sets {
-    /// The row sets of `mask`, in pieces of at most `most_cols` columns. Entries of one column are as many as a strip has; those of
+    /// The row sets of `mask`, in pieces of at most `most_places` places. Entries of one place are as many as a strip has; those of
     /// more follow a [`Plan`].
-    pub(super) fn of(mask: &Mask, fold: usize, most_cols: usize) -> Self {
-        let pieces = mask.cols().div_ceil(most_cols).max(1);
-        let start = Start { column: 0, value: 0 };
-        let mut sets = Self { cols: mask.cols(), pieces, fold, counts: Vec::new(), columns: Vec::new(), starts: vec![start] };
+    pub(super) fn of(mask: &Mask, entry: Entry, most_places: usize) -> Self {
+        let pieces = mask.cols().div_ceil(entry.span).div_ceil(most_places).max(1);
+        let start = Start { place: 0, value: 0 };
+        let mut sets = Self { cols: mask.cols(), pieces, entry, counts: Vec::new(), places: Vec::new(), starts: vec![start] };
         let strips = mask.rows().div_ceil(ROWS) * pieces;
-        let samples = (0..strips).step_by(strips.div_ceil(SAMPLES).max(1));
-        let samples: Vec<_> = samples.map(|strip| sets.columns_by_set(mask, strip).map(|columns| columns.len())).collect();
-        let plan = (fold > 1).then(|| Plan::of(&samples, fold));
+        let plan = (entry.fold > 1).then(|| {
+            let samples = (0..strips).step_by(strips.div_ceil(SAMPLES).max(1));
+            let samples: Vec<_> = samples.map(|strip| sets.places_by_set(mask, strip).map(|places| places.len())).collect();
+            Plan::of(&samples, entry.fold)
+        });
         for strip in 0..strips {
-            let mut columns = sets.columns_by_set(mask, strip);
-            let mut entries = std::array::from_fn(|set| columns[set].len());
+            let mut places = sets.places_by_set(mask, strip);
+            let mut entries = std::array::from_fn(|set| places[set].len());
             if let Some(plan) = &plan {
-                let mut own = std::mem::replace(&mut columns, [const { Vec::new() }; SETS]);
+                let mut own = std::mem::replace(&mut places, [const { Vec::new() }; SETS]);
                 entries = plan.deal(&entries, |set, to, count| {
                     let taken = own[set].len() - count..;
-                    for col in own[set].drain(taken) {
-                        to.into_iter().for_each(|to| columns[to].push(col));
+                    for place in own[set].drain(taken) {
+                        to.into_iter().for_each(|to| places[to].push(place));
                     }
                 });
             }
-            sets.push(columns, entries);
+            sets.push(places, entries);
         }
-        sets.columns.extend([0; AHEAD]);
+        sets.places.extend([0; AHEAD]);
         sets
     }
 
-    fn push(&mut self, mut columns: [Vec<u16>; SETS], entries: [usize; SETS]) {
-        let (mut start, piece) = (self.starts[self.counts.len()], self.cols_of(self.counts.len()).len());
+    fn push(&mut self, mut places: [Vec<u16>; SETS], entries: [usize; SETS]) {
+        let (mut start, piece) = (self.starts[self.counts.len()], self.places_of(self.counts.len()).len());
         for set in 1..SETS {
-            columns[set].resize(entries[set] * self.fold, piece as u16);
-            self.columns.append(&mut columns[set]);
-            start.value += entries[set] * self.fold * rows_of(set).count();
+            places[set].resize(entries[set] * self.entry.fold, piece as u16);
+            self.places.append(&mut places[set]);
+            start.value += entries[set] * self.entry.fold * self.entry.span * rows_of(set).count();
         }
-        start.column = self.columns.len();
+        start.place = self.places.len();
         self.starts.push(start);
         self.counts.push(std::array::from_fn(|set| if set == 0 { 0 } else { entries[set] as u16 }));
     }
 
-    /// The columns of the piece of a strip.
-    pub(super) fn cols_of(&self, strip: usize) -> Range<usize> {
-        let piece = strip % self.pieces;
-        piece * self.cols / self.pieces..(piece + 1) * self.cols / self.pieces
+    /// Places of all pieces.
+    pub(super) fn places(&self) -> usize {
+        self.cols.div_ceil(self.entry.span)
     }
 
-    /// The columns of a strip that each row set keeps, counted from the start of the piece; those that no row keeps are left out.
-    fn columns_by_set(&self, mask: &Mask, strip: usize) -> [Vec<u16>; SETS] {
-        let (cols, first) = (self.cols_of(strip), strip / self.pieces * ROWS);
-        let mut set_of = vec![0; cols.len()];
+    /// The places of the piece of a strip.
+    pub(super) fn places_of(&self, strip: usize) -> Range<usize> {
+        let piece = strip % self.pieces;
+        piece * self.places() / self.pieces..(piece + 1) * self.places() / self.pieces
+    }
+
+    /// The places of a strip that each row set keeps, counted from the start of the piece; those that no row keeps are left out.
+    fn places_by_set(&self, mask: &Mask, strip: usize) -> [Vec<u16>; SETS] {
+        let (piece, first) = (self.places_of(strip), strip / self.pieces * ROWS);
+        let mut set_of = vec![0; piece.len()];
         for row in first..(first + ROWS).min(mask.rows()) {
-            for col in mask.kept_cols(row).filter(|col| cols.contains(col)) {
-                set_of[col - cols.start] |= 1 << (row - first);
+            for place in mask.kept_cols(row).map(|col| col / self.entry.span).filter(|place| piece.contains(place)) {
+                set_of[place - piece.start] |= 1 << (row - first);
             }
         }
-        let mut columns = [const { Vec::new() }; SETS];
-        for (col, set) in set_of.into_iter().enumerate().filter(|(_, set)| *set > 0) {
-            columns[set].push(col as u16);
+        let mut places = [const { Vec::new() }; SETS];
+        for (place, set) in set_of.into_iter().enumerate().filter(|(_, set)| *set > 0) {
+            places[set].push(place as u16);
         }
-        columns
+        places
     }
 
     /// Entries of each row set of a strip.
@@ -125,9 +148,9 @@ impl Sets {
         &self.counts[strip]
     }
 
-    /// Columns of the entries of a strip, and what is read ahead.
-    pub(super) fn columns(&self, strip: usize) -> &[u16] {
-        &self.columns[self.starts[strip].column..self.starts[strip + 1].column + AHEAD]
+    /// Places of the entries of a strip, and what is read ahead.
+    pub(super) fn places_and_ahead(&self, strip: usize) -> &[u16] {
+        &self.places[self.starts[strip].place..self.starts[strip + 1].place + AHEAD]
     }
 
     /// Which values are those of a strip.
@@ -142,21 +165,23 @@ impl Sets {
 
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&self.counts[..]) + size_of_val(&self.columns[..]) + size_of_val(&self.starts[..])
+        size_of_val(&self.counts[..]) + size_of_val(&self.places[..]) + size_of_val(&self.starts[..])
     }
 
     /// Calls `visit` for the place of each weight that `mask`, of which these are the sets, keeps in a strip.
     pub(super) fn visit(&self, mask: &Mask, strip: usize, mut visit: impl FnMut(Slot)) {
-        let (cols, first_row) = (self.cols_of(strip), strip / self.pieces * ROWS);
-        let (mut columns, mut index) = (self.columns(strip).chunks_exact(self.fold), self.starts[strip].value);
+        let (piece, first_row, span) = (self.places_of(strip), strip / self.pieces * ROWS, self.entry.span);
+        let (mut places, mut index) = (self.places_and_ahead(strip).chunks_exact(self.entry.fold), self.starts[strip].value);
         for (set, count) in self.counts[strip].iter().enumerate() {
-            for entry in columns.by_ref().take((*count).into()) {
+            for entry in places.by_ref().take((*count).into()) {
                 for row in rows_of(set).map(|row| first_row + row) {
-                    for col in entry.iter().map(|col| usize::from(*col)) {
-                        if col < cols.len() && row < mask.rows() && mask.keeps(row, cols.start + col) {
-                            visit(Slot { index, row, col: cols.start + col });
+                    for place in entry.iter().map(|place| usize::from(*place)) {
+                        for col in (0..span).map(|at| (piece.start + place) * span + at) {
+                            if place < piece.len() && col < mask.cols() && row < mask.rows() && mask.keeps(row, col) {
+                                visit(Slot { index, row, col });
+                            }
+                            index += 1;
                         }
-                        index += 1;
                     }
                 }
             }
@@ -174,25 +199,25 @@ mod tests {
         for (rows, cols, density) in [(1, 1, 1.0), (40, 70, 0.3), (17, 3000, 0.1), (6, 400, 1.0), (33, 1025, 0.02), (5, 9, 0.0)] {
             let matrix = random_matrix(rows, cols, density, 7);
             let mask = matrix.mask();
-            for (fold, most_cols) in [(1, 5000), (4, 5000), (4, 300)] {
-                let sets = Sets::of(mask, fold, most_cols);
-                let mut places = vec![false; sets.len()];
+            for (fold, span, most_places) in [(1, 1, 5000), (4, 1, 5000), (4, 1, 300), (1, 4, 5000), (1, 4, 100)] {
+                let sets = Sets::of(mask, Entry { fold, span }, most_places);
+                let mut taken = vec![false; sets.len()];
                 let mut found = vec![0; rows * cols];
                 for strip in 0..rows.div_ceil(ROWS) * sets.pieces {
-                    let (columns, piece) = (sets.columns(strip), sets.cols_of(strip).len());
+                    let (places, piece) = (sets.places_and_ahead(strip), sets.places_of(strip).len());
                     let entries: usize = sets.counts(strip).iter().map(|count| usize::from(*count)).sum();
-                    assert_eq!(columns.len(), entries * fold + AHEAD);
-                    assert!(piece <= most_cols && columns[..entries * fold].iter().all(|col| usize::from(*col) <= piece));
+                    assert_eq!(places.len(), entries * fold + AHEAD);
+                    assert!(piece <= most_places && places[..entries * fold].iter().all(|place| usize::from(*place) <= piece));
                     sets.visit(mask, strip, |slot| {
                         assert!(sets.values(strip).contains(&slot.index));
-                        assert!(!std::mem::replace(&mut places[slot.index], true), "a place is taken twice");
+                        assert!(!std::mem::replace(&mut taken[slot.index], true), "a place is taken twice");
                         found[slot.row * cols + slot.col] += 1;
                     });
                 }
                 for (at, times) in found.into_iter().enumerate() {
-                    assert_eq!(times, i32::from(mask.keeps(at / cols, at % cols)), "{fold}: {at}");
+                    assert_eq!(times, i32::from(mask.keeps(at / cols, at % cols)), "{fold} by {span}: {at}");
                 }
-                assert!(fold > 1 || sets.len() == mask.kept(), "entries of one column have no place too many");
+                assert!(fold > 1 || span > 1 || sets.len() == mask.kept(), "entries of one column have no place too many");
             }
         }
     }
