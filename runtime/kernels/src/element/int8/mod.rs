@@ -63,10 +63,11 @@ pub(super) fn check(scales: &[f32], cols: usize) -> Result<()> {
     if cols > MOST_COLS {
         return Err(KernelError::Shape(format!("{cols} columns are more than the {MOST_COLS} whose INT8 products fit 32 bits")));
     }
-    match scales.iter().position(|scale| !scale.is_finite() || *scale <= 0.0) {
+    match scales.iter().position(|scale| !(scale * SHIFT as f32).is_finite() || *scale <= 0.0) {
         None => Ok(()),
         Some(row) => {
-            Err(KernelError::Shape(format!("the scale of row {row} is {}; it must be finite and positive", scales[row])))
+            let reason = "it must be positive, and so small that every weight is finite";
+            Err(KernelError::Shape(format!("the scale of row {row} is {}; {reason}", scales[row])))
         }
     }
 }
@@ -281,7 +282,7 @@ mod tests {
     fn scales_and_widths_are_checked() {
         assert!(check(&[1.0], MOST_COLS).is_ok());
         assert!(check(&[1.0], MOST_COLS + 1).is_err_and(|error| error.to_string().contains("32 bits")));
-        for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, f32::MAX / 127.0] {
             assert!(check(&[1.0, scale], 1).is_err_and(|error| error.to_string().contains("row 1")));
         }
     }
