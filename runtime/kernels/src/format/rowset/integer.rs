@@ -61,32 +61,17 @@ impl Multiply for i8 {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::super::{LANES, Part, ROWS, Strip, each_set, sums_at};
+    use super::super::{LANES, Part, Strip, WEIGHTS_AHEAD, each_set};
     use crate::element::{RowTerms, int8};
     use crate::operands::OutputRows;
     use crate::panel::wide::{self, WIDE};
-
-    /// Vectors of sums of a row.
-    const VECTORS: usize = WIDE / LANES;
-
-    /// How many bytes ahead weights are asked for; places are half as dense.
-    const AHEAD: usize = 1536;
 
     /// # Safety
     /// AVX-512 with VNNI.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub(super) unsafe fn multiply(strip: &Strip<i8>, sums: &mut [i32]) {
-        strip.check(sums);
-        let mut sum = [[_mm512_setzero_si512(); VECTORS]; ROWS];
-        for (row, sum) in sum.iter_mut().enumerate() {
-            for (vector, sum) in sum.iter_mut().enumerate() {
-                *sum = match strip.starts {
-                    Some(starts) => _mm512_set1_epi32(starts[row]),
-                    // SAFETY: `check`: there are sums for every row of the slab.
-                    None => unsafe { _mm512_loadu_si512(sums.as_ptr().add(sums_at(vector, strip.row + row)).cast()) },
-                };
-            }
-        }
+        // SAFETY: the caller's promise.
+        let mut sum = unsafe { strip.load(sums) };
         let (mut place, mut value) = (strip.places.as_ptr().cast::<[u16; 4]>(), strip.values.as_ptr().cast::<i32>());
         macro_rules! entries {
             ($set:literal) => {
@@ -94,8 +79,9 @@ mod x86 {
                     // SAFETY: the invariants of `Sets` and `Strip`: the counts are those of the places and values, four of each
                     // together, and each place has its activations. Prefetches are hints, whatever the address.
                     unsafe {
-                        _mm_prefetch::<_MM_HINT_T0>(value.cast::<i8>().wrapping_add(AHEAD));
-                        _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>().wrapping_add(AHEAD / 2));
+                        _mm_prefetch::<_MM_HINT_T0>(value.cast::<i8>().wrapping_add(WEIGHTS_AHEAD));
+                        // Places are half as dense.
+                        _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>().wrapping_add(WEIGHTS_AHEAD / 2));
                         let tokens = interleave(
                             place
                                 .read_unaligned()
@@ -116,12 +102,8 @@ mod x86 {
             };
         }
         each_set!(entries!);
-        for (row, sum) in sum.into_iter().enumerate() {
-            for (vector, sum) in sum.into_iter().enumerate() {
-                // SAFETY: `check`.
-                unsafe { _mm512_storeu_si512(sums.as_mut_ptr().add(sums_at(vector, strip.row + row)).cast(), sum) };
-            }
-        }
+        // SAFETY: the caller's promise.
+        unsafe { strip.store(sum, sums) };
     }
 
     /// Four columns of 64 tokens become four vectors of sixteen tokens of four columns. Bytes stay in their 128 bits, which

@@ -15,7 +15,7 @@ mod quads;
 mod sets;
 mod single;
 
-use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+use std::arch::x86_64::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -35,6 +35,12 @@ use crate::{KernelError, Mask, SparseMatrix};
 
 /// Lanes of a vector.
 const LANES: usize = 16;
+
+/// Vectors of the tokens of a tile.
+const VECTORS: usize = WIDE / LANES;
+
+/// How many bytes ahead weights are asked for.
+const WEIGHTS_AHEAD: usize = 1536;
 
 /// Rows whose sums wait to be transposed together: whole strips, and whole vectors of results.
 const SLAB: usize = 48;
@@ -317,6 +323,44 @@ impl<T: Multiply> Strip<'_, T> {
     fn check(&self, sums: &[T::Sum]) {
         assert!(self.row + ROWS <= SLAB && sums.len() == SLAB * WIDE);
         assert!(self.starts.is_none_or(|starts| starts.len() == ROWS) && self.places.len() >= sets::AHEAD);
+    }
+
+    /// The sums of the rows as they are before the products of this strip.
+    ///
+    /// # Safety
+    /// AVX-512 F, enabled where this is called.
+    #[inline(always)]
+    unsafe fn load(&self, sums: &[T::Sum]) -> [[__m512i; VECTORS]; ROWS] {
+        const { assert!(size_of::<T::Sum>() == 4) };
+        self.check(sums);
+        // SAFETY: the caller promises the instructions. `check`: there is a start for each row, and there are sums for every row of the slab.
+        unsafe {
+            let mut strip = [[_mm512_setzero_si512(); VECTORS]; ROWS];
+            for (row, strip) in strip.iter_mut().enumerate() {
+                for (vector, strip) in strip.iter_mut().enumerate() {
+                    *strip = match self.starts {
+                        Some(starts) => _mm512_set1_epi32(starts.as_ptr().add(row).cast::<i32>().read()),
+                        None => _mm512_loadu_si512(sums.as_ptr().add(sums_at(vector, self.row + row)).cast()),
+                    };
+                }
+            }
+            strip
+        }
+    }
+
+    /// Writes the sums of the rows where they belong.
+    ///
+    /// # Safety
+    /// As for [`Strip::load`].
+    #[inline(always)]
+    unsafe fn store(&self, strip: [[__m512i; VECTORS]; ROWS], sums: &mut [T::Sum]) {
+        self.check(sums);
+        for (row, strip) in strip.into_iter().enumerate() {
+            for (vector, strip) in strip.into_iter().enumerate() {
+                // SAFETY: as for `load`.
+                unsafe { _mm512_storeu_si512(sums.as_mut_ptr().add(sums_at(vector, self.row + row)).cast(), strip) };
+            }
+        }
     }
 }
 

@@ -3,14 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::sets::AHEAD;
-use super::{LANES, Multiply, ROWS, Strip, each_set, sums_at};
+use super::{LANES, Multiply, Strip, VECTORS, WEIGHTS_AHEAD, each_set};
 use crate::panel::wide::WIDE;
-
-/// Vectors of tokens.
-const VECTORS: usize = WIDE / LANES;
-
-/// How many bytes ahead weights are asked for.
-const WEIGHTS_AHEAD: usize = 1536;
 
 /// How many places ahead activations are asked for.
 const PLACES_AHEAD: usize = 6;
@@ -57,22 +51,10 @@ pub(super) unsafe fn multiply<T: Single>(strip: &Strip<T>, sums: &mut [T::Sum]) 
 unsafe fn add_strip<T: Single, const PREFETCHES: bool>(strip: &Strip<T>, sums: &mut [T::Sum]) {
     const {
         assert!(T::ENTRY.fold == 1 && PLACES_AHEAD <= AHEAD);
-        assert!(size_of::<T::Sum>() == 4 && size_of::<T::Activation>() == 4);
+        assert!(size_of::<T::Activation>() == 4);
     }
-    strip.check(sums);
-    // SAFETY: a vector without bits.
-    let mut sum = [[unsafe { _mm512_setzero_si512() }; VECTORS]; ROWS];
-    for (row, sum) in sum.iter_mut().enumerate() {
-        for (vector, sum) in sum.iter_mut().enumerate() {
-            // SAFETY: `check`: there is a start for each of the rows, and there are sums for every row of the slab.
-            *sum = unsafe {
-                match strip.starts {
-                    Some(starts) => _mm512_set1_epi32(starts.as_ptr().add(row).cast::<i32>().read()),
-                    None => _mm512_loadu_si512(sums.as_ptr().add(sums_at(vector, strip.row + row)).cast()),
-                }
-            };
-        }
-    }
+    // SAFETY: the caller's promise.
+    let mut sum = unsafe { strip.load(sums) };
     let (mut place, mut value) = (strip.places.as_ptr(), strip.values.as_ptr());
     macro_rules! entries {
         ($set:literal) => {
@@ -107,10 +89,6 @@ unsafe fn add_strip<T: Single, const PREFETCHES: bool>(strip: &Strip<T>, sums: &
         };
     }
     each_set!(entries!);
-    for (row, sum) in sum.into_iter().enumerate() {
-        for (vector, sum) in sum.into_iter().enumerate() {
-            // SAFETY: `check`.
-            unsafe { _mm512_storeu_si512(sums.as_mut_ptr().add(sums_at(vector, strip.row + row)).cast(), sum) };
-        }
-    }
+    // SAFETY: the caller's promise.
+    unsafe { strip.store(sum, sums) };
 }
