@@ -87,12 +87,6 @@ pub(crate) type Times = BTreeMap<String, f64>;
 /// Milliseconds that no product takes.
 const LONGEST: f64 = 1e9;
 
-/// Times to the nanosecond: a file that is read decides as what was written did, though its reader may miss the last bit of a number.
-fn to_nanoseconds(mut times: Times) -> Times {
-    times.values_mut().for_each(|time| *time = (*time * 1e6).round() / 1e6);
-    times
-}
-
 /// Measured times, shared by the layers of a model; clones are the same store.
 #[derive(Clone, Debug, Default)]
 pub struct Tuning(Arc<Mutex<BTreeMap<Key, Times>>>);
@@ -143,7 +137,7 @@ impl Tuning {
             for word in milliseconds.keys() {
                 by_word(word).map_err(|error| error.to_string())?;
             }
-            known.insert(key, to_nanoseconds(milliseconds));
+            known.insert(key, milliseconds);
         }
         Ok(Self(Arc::new(Mutex::new(known))))
     }
@@ -174,7 +168,7 @@ impl Tuning {
 
     /// Remembers times.
     pub(crate) fn record(&self, key: Key, times: Times) {
-        self.entries().insert(key, to_nanoseconds(times));
+        self.entries().insert(key, times);
     }
 
     /// A panic elsewhere cannot leave a half-made entry, so a poisoned lock is as good as any.
@@ -223,7 +217,7 @@ mod tests {
         tuning.save(&path).unwrap();
         assert_eq!(Tuning::load(&path).unwrap().find(&key), tuning.find(&key));
         let good = std::fs::read_to_string(&path).unwrap();
-        // A reader that misses the last bit of a number takes this one for its neighbour.
+        // A reader that does not round exactly takes this number for its neighbour.
         let near = Tuning::parse(&good.replace("1.5", "1.0070300")).unwrap().to_json().unwrap();
         assert!(near.contains(": 1.00703\n") && Tuning::parse(&near).unwrap().to_json().unwrap() == near, "{near}");
         for (broken, reason) in [
