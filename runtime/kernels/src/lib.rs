@@ -18,6 +18,7 @@ mod operands;
 #[cfg(target_arch = "x86_64")]
 mod panel;
 mod pattern;
+mod share;
 mod simd;
 mod testing;
 mod tune;

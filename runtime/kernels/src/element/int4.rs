@@ -13,7 +13,8 @@ use crate::buffer::Scratch;
 use crate::cpu::Tier;
 use crate::element::{Rows, int8};
 use crate::error::{Result, expect_length};
-use crate::operands::{Operands, RowBlocks};
+use crate::operands::Operands;
+use crate::share::RowBlocks;
 
 /// The largest value in use; -8 is left out, so that the grid is symmetric.
 pub const LARGEST: f32 = 7.0;

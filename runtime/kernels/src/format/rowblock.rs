@@ -16,8 +16,9 @@ use crate::cpu::Tier;
 use crate::element::{Element, Values};
 use crate::error::{Result, expect_length};
 use crate::jit::{self, Block, Code, Cut, Grant};
-use crate::operands::{Operands, OutputRows, RowBlocks};
+use crate::operands::{Operands, OutputRows};
 use crate::panel;
+use crate::share::RowBlocks;
 use crate::testing::{first_difference, random_values};
 use crate::{Cpu, KernelError, Mask, SparseMatrix};
 

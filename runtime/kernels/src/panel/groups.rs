@@ -7,9 +7,7 @@ use rayon::prelude::*;
 use super::avx512::{LANES, first, transpose};
 use crate::buffer::Number;
 use crate::cpu::Tier;
-
-/// Values below which packing is not worth a second thread.
-const WORTH_A_THREAD: usize = 1 << 17;
+use crate::share::WORTH_A_THREAD;
 
 /// Activations of 32 bits, token by token.
 #[derive(Clone, Copy)]

@@ -14,7 +14,8 @@ use crate::KernelError;
 use crate::buffer::Scratch;
 use crate::cpu::Tier;
 use crate::error::Result;
-use crate::operands::{Operands, for_each_group};
+use crate::operands::Operands;
+use crate::share::for_each_group;
 use crate::simd::{self, Kernel, Vector};
 
 /// The largest value in use; -128 is left out, so that the grid is symmetric.

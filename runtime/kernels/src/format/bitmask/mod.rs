@@ -20,7 +20,8 @@ use crate::buffer::{Aligned, Number, Scratch};
 use crate::cpu::Tier;
 use crate::element::{Element, RowTerms, Stored};
 use crate::error::Result;
-use crate::operands::{Operands, OutputRows, RowBlocks};
+use crate::operands::{Operands, OutputRows};
+use crate::share::RowBlocks;
 use crate::{Mask, SparseMatrix};
 
 /// Tokens that share one reading of the weights.

@@ -27,7 +27,8 @@ use crate::element::int4::{self, LANES, PIECE, QUAD, STEP, Sums, TOKENS, Tile, T
 use crate::element::{Element, Values};
 use crate::error::Result;
 use crate::format::{Compressed, Footprint, Format, expect_same_kind, expect_shape, repair_without_scale};
-use crate::operands::{Operands, RowBlocks};
+use crate::operands::Operands;
+use crate::share::RowBlocks;
 use crate::{KernelError, Mask, SparseMatrix};
 
 /// *Invariant*: for each block of [`LANES`] rows and each [`STEP`] columns, of which whole [`PIECE`]s are there, `words` has a word, and

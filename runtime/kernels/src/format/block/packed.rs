@@ -13,8 +13,9 @@ use crate::cpu::Tier;
 use crate::element::{Element, RowTerms};
 use crate::error::Result;
 use crate::format::{Compressed, Footprint, Format, expect_shape, repair_without_scale, values_of_same_kind};
-use crate::operands::{Operands, OutputRows, RowBlocks};
+use crate::operands::{Operands, OutputRows};
 use crate::panel;
+use crate::share::RowBlocks;
 use crate::{Mask, SparseMatrix};
 
 /// *Invariant*: `runs` are those of `mask`, in which `shape` was found; `weights` has for each block the weights of its rows for each

@@ -10,7 +10,8 @@ use crate::cpu::Tier;
 use crate::element::{Element, Stored};
 use crate::error::Result;
 use crate::format::{Compressed, Footprint, Format, expect_shape, repair_non_finite, values_of_same_kind};
-use crate::operands::{Operands, OutputRows, Results, RowBlocks};
+use crate::operands::{Operands, OutputRows, Results};
+use crate::share::RowBlocks;
 use crate::simd::{self, Kernel, Vector};
 use crate::{Mask, SparseMatrix};
 

@@ -10,7 +10,8 @@ use crate::element::int8::Tokens;
 use crate::element::{Element, RowTerms, Rows, Stored};
 use crate::error::Result;
 use crate::format::{Compressed, Footprint, Format, expect_shape, repair_without_scale, values_of_same_kind};
-use crate::operands::{Operands, Results, RowBlocks};
+use crate::operands::{Operands, Results};
+use crate::share::RowBlocks;
 use crate::{Mask, SparseMatrix};
 
 /// Columns whose products one lane adds up.

@@ -14,7 +14,8 @@ use crate::element::int4::{self, LANES, PIECE, QUAD, SHIFT, STEP, Sums, TOKENS, 
 use crate::element::{Element, Values};
 use crate::error::Result;
 use crate::format::{Compressed, Footprint, Format, expect_same_kind, expect_shape, repair_without_scale};
-use crate::operands::{Operands, RowBlocks};
+use crate::operands::Operands;
+use crate::share::RowBlocks;
 use crate::{KernelError, Mask, SparseMatrix};
 
 /// Bytes of the scales of sixteen rows.

@@ -29,8 +29,9 @@ use crate::buffer::{Aligned, Number, Scratch};
 use crate::cpu::Tier;
 use crate::element::{Element, RowTerms, Stored};
 use crate::error::{Result, expect_length};
-use crate::operands::{Operands, OutputRows, RowBlocks};
+use crate::operands::{Operands, OutputRows};
 use crate::panel::wide::WIDE;
+use crate::share::RowBlocks;
 use crate::{KernelError, Mask, SparseMatrix};
 
 /// Lanes of a vector.

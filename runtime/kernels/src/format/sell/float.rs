@@ -9,7 +9,8 @@ use crate::cpu::Tier;
 use crate::element::Layout;
 use crate::error::Result;
 use crate::format::repair_non_finite;
-use crate::operands::{Operands, for_each_group};
+use crate::operands::Operands;
+use crate::share::for_each_group;
 
 fn expect_avx512(tier: Tier) -> Result<()> {
     if tier == Tier::Avx512 && tier.is_available() {

@@ -22,7 +22,8 @@ use crate::buffer::{Aligned, Number, Scratch};
 use crate::cpu::Tier;
 use crate::element::{Element, Layout, RowTerms, Stored};
 use crate::error::{Result, expect_length};
-use crate::operands::{Operands, OutputRows, Results, RowBlocks};
+use crate::operands::{Operands, OutputRows, Results};
+use crate::share::RowBlocks;
 use crate::{KernelError, Mask, SparseMatrix};
 
 /// Tokens that share one reading of the weights at most: their sums, with weights, places and what was permuted, fill 32 registers.
