@@ -50,9 +50,10 @@ pub(super) unsafe fn overwrite(values: &mut [f32], write: impl Fn(usize, &mut [M
 /// Calls `work` with three slices of these lengths, whatever they held before; the thread keeps their memory for the next call.
 pub(super) fn with_room<T>(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3]) -> T) -> T {
     thread_local! {
-        static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+        static ROOMS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
     }
-    let mut room = ROOM.take();
+    // One for each call that is inside of another.
+    let mut room = ROOMS.with_borrow_mut(Vec::pop).unwrap_or_default();
     let len = lengths.iter().sum::<usize>();
     if room.len() < len {
         room.resize(len.next_power_of_two(), 0.0);
@@ -60,7 +61,7 @@ pub(super) fn with_room<T>(lengths: [usize; 3], work: impl FnOnce([&mut [f32]; 3
     let (first, rest) = room.split_at_mut(lengths[0]);
     let (second, rest) = rest.split_at_mut(lengths[1]);
     let result = work([first, second, &mut rest[..lengths[2]]]);
-    ROOM.set(room);
+    ROOMS.with_borrow_mut(|rooms| rooms.push(room));
     result
 }
 

@@ -1,5 +1,7 @@
 //! The forward pass of attention: many queries by blocks, or one query of each sequence.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use sparsec_kernels::Panels;
 
@@ -63,34 +65,93 @@ fn one_head(
     Ok(())
 }
 
+/// Keys of a part at least, where there are several.
+const PART: usize = 128;
+
 /// Writes the result of one query of each sequence to `out`: keys and values are read once, from front to back, and nothing is packed.
+///
+/// Threads share the keys in parts of whole rows, for all heads, so that each of them reads from front to back too: two that read half of
+/// every row take twice as long as one that reads them whole. Parts of a softmax are put together by their `log sum exp`
+/// (Flash-Decoding, Dao et al. 2023); how many there are depends on the number of keys alone.
 pub(super) fn one_query(shape: &Heads, operands: Operands<'_>, out: &mut [f32]) {
-    let share = shape.heads.div_ceil(rayon::current_num_threads()) * shape.depth();
-    out.par_chunks_exact_mut(shape.width).enumerate().for_each(|(sequence, out)| {
-        out.par_chunks_mut(share)
-            .enumerate()
-            .for_each(|(part, out)| some_heads(shape, sequence, part * share / shape.depth(), operands, out));
+    let (width, heads) = (shape.width, shape.heads);
+    // A power of two, which most numbers of threads divide evenly.
+    let parts = 1 << (shape.keys / PART).checked_ilog2().unwrap_or(0);
+    let found = shape.batch * parts;
+    with_room([found * width, found * heads, 0], |[results, log_sums, _]| {
+        let of_parts = if parts == 1 { &mut *out } else { &mut *results };
+        of_parts.par_chunks_exact_mut(width).zip(log_sums.par_chunks_exact_mut(heads)).enumerate().for_each(
+            |(at, (out, log_sums))| {
+                let (sequence, part) = (at / parts, at % parts);
+                let visible = shape.visible(sequence, 0);
+                let bound = |part: usize| visible.start + visible.len() * part / parts;
+                some_keys(shape, sequence, bound(part)..bound(part + 1), operands, out, log_sums);
+            },
+        );
+        if parts > 1 {
+            for (sequence, out) in out.chunks_exact_mut(width).enumerate() {
+                let parts = sequence * parts..(sequence + 1) * parts;
+                join(
+                    &results[parts.start * width..parts.end * width],
+                    &mut log_sums[parts.start * heads..parts.end * heads],
+                    out,
+                    heads,
+                );
+            }
+        }
     });
 }
 
-/// The results `out` of one query for as many heads as there is room for, from `first_head` on.
-fn some_heads(shape: &Heads, sequence: usize, first_head: usize, Operands { q, k, v, bias }: Operands<'_>, out: &mut [f32]) {
-    let (depth, visible) = (shape.depth(), shape.visible(sequence, 0));
-    let (count, first) = (visible.len(), shape.offset(shape.room, sequence, first_head, visible.start));
-    let query = &q[shape.offset(1, sequence, first_head, 0)..][..out.len()];
+/// The results `out` of one query of a sequence for some of the keys, `[heads, depth]`, and the `log sum exp` of each head's scores.
+fn some_keys(
+    shape: &Heads,
+    sequence: usize,
+    keys: Range<usize>,
+    Operands { q, k, v, bias }: Operands<'_>,
+    out: &mut [f32],
+    log_sums: &mut [f32],
+) {
+    let (count, first) = (keys.len(), shape.offset(shape.room, sequence, 0, keys.start));
+    if count == 0 {
+        out.fill(0.0);
+        return log_sums.fill(f32::NEG_INFINITY);
+    }
+    let query = &q[shape.offset(1, sequence, 0, 0)..][..out.len()];
     // As much as there will be keys in the end, so that a growing cache asks for more as seldom as it grows.
-    with_room([out.len(), out.len() / depth * shape.room, 0], |[scaled, scores, _]| {
-        let scores = &mut scores[..out.len() / depth * count];
+    with_room([out.len(), shape.heads * shape.room, 0], |[scaled, scores, _]| {
+        let scores = &mut scores[..shape.heads * count];
         vector::write_scaled(query, shape.scale, scaled);
-        vector::dots(scaled, depth, &k[first..], shape.width, count, scores);
+        vector::dots(scaled, shape.depth(), &k[first..], shape.width, count, scores);
         let span = profile::span(Part::Softmax, || 0);
-        for (head, row) in scores.chunks_exact_mut(count).enumerate() {
+        for ((head, row), log_sum) in scores.chunks_exact_mut(count).enumerate().zip(log_sums) {
             if let Some(bias) = bias {
-                vector::add(row, &shape.bias(bias, first_head + head, 0)[visible.clone()]);
+                vector::add(row, &shape.bias(bias, head, 0)[keys.clone()]);
             }
-            vector::softmax(row);
+            *log_sum = vector::softmax(row);
         }
         drop(span);
-        vector::weighted_sums(scores, depth, &v[first..], shape.width, count, out);
+        vector::weighted_sums(scores, shape.depth(), &v[first..], shape.width, count, out);
     });
+}
+
+/// The sum `out` of the results of all parts, `[parts, heads, depth]`, each times its share of the softmax, where `log_sums`,
+/// `[parts, heads]`, are those of the parts and become the shares.
+fn join(results: &[f32], log_sums: &mut [f32], out: &mut [f32], heads: usize) {
+    let (width, depth) = (out.len(), out.len() / heads);
+    for head in 0..heads {
+        let of_head = |log_sums: &[f32]| log_sums.iter().skip(head).step_by(heads).copied().fold(f32::NEG_INFINITY, f32::max);
+        let largest = of_head(log_sums);
+        let shares = log_sums.iter_mut().skip(head).step_by(heads);
+        let sum = shares.fold(0.0, |sum, share| {
+            *share = (*share - largest).exp();
+            sum + *share
+        });
+        log_sums.iter_mut().skip(head).step_by(heads).for_each(|share| *share /= sum);
+    }
+    out.fill(0.0);
+    for (results, shares) in results.chunks_exact(width).zip(log_sums.chunks_exact(heads)) {
+        for ((out, results), share) in out.chunks_exact_mut(depth).zip(results.chunks_exact(depth)).zip(shares) {
+            out.iter_mut().zip(results).for_each(|(out, result)| *out += share * result);
+        }
+    }
 }

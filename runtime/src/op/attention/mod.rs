@@ -437,21 +437,24 @@ mod tests {
 
     #[test]
     fn one_query_of_each_sequence_is_one_of_many() {
-        let (q, k, v) =
-            (variable(&[2, 1, 40], 1).detach(), variable(&[2, 70, 40], 2).detach(), variable(&[2, 70, 40], 3).detach());
-        let bias = variable(&[5, 1, 70], 4).detach();
-        let places = [3..70, 0..9];
-        for scope in [
-            Scope::default(),
-            Scope { bias: Some(&bias), ..Scope::CAUSAL },
-            Scope { places: Some(&places), bias: Some(&bias), ..Scope::default() },
-        ] {
-            let shape = Heads::new(&q, &k, &v, 5, 0.3, scope).unwrap();
-            let expected = flat(&reference(&q, &k, &v, scope.bias, &shape).unwrap());
-            for threads in [1, 2, 3, 7] {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let found = flat(&pool.install(|| attention(&q, &k, &v, 5, 0.3, scope)).unwrap());
-                assert!(found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-5), "{threads}");
+        for keys in [70, 300, 1100] {
+            let q = variable(&[2, 1, 40], 1).detach();
+            let (k, v) = (variable(&[2, keys, 40], 2).detach(), variable(&[2, keys, 40], 3).detach());
+            let bias = variable(&[5, 1, keys], 4).detach();
+            let places = [3..keys, 0..9];
+            for scope in [
+                Scope::default(),
+                Scope { bias: Some(&bias), ..Scope::CAUSAL },
+                Scope { places: Some(&places), bias: Some(&bias), ..Scope::default() },
+            ] {
+                let shape = Heads::new(&q, &k, &v, 5, 0.3, scope).unwrap();
+                let expected = flat(&reference(&q, &k, &v, scope.bias, &shape).unwrap());
+                let found = [1, 2, 3, 7].map(|threads| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    flat(&pool.install(|| attention(&q, &k, &v, 5, 0.3, scope)).unwrap())
+                });
+                assert!(found[0].iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-5), "{keys} keys");
+                assert!(found.iter().all(|other| *other == found[0]), "the number of threads changes nothing");
             }
         }
     }
