@@ -18,6 +18,8 @@ mod operands;
 #[cfg(target_arch = "x86_64")]
 mod panel;
 mod pattern;
+#[cfg(target_arch = "x86_64")]
+mod prefetch;
 mod share;
 mod simd;
 mod testing;
@@ -30,7 +32,7 @@ pub use epilogue::Epilogue;
 pub use error::{KernelError, Result};
 pub use format::dense::Panels;
 pub use jit::{CodeBudget, CodeCache};
-pub use linear::{Choice, Chosen, Explanation, Options, SparseLinear};
+pub use linear::{Choice, Chosen, Explanation, FeedForward, Options, SparseLinear};
 pub use mask::Mask;
 pub use matrix::SparseMatrix;
 pub use operands::Operands;

@@ -9,7 +9,7 @@ use crate::{Cpu, Epilogue};
 
 /// The activations and the place for the results of `y = x W^T + bias`, and what is done to these while they are near.
 ///
-/// *Invariant*: `x.len() == tokens * cols` and `y.len() == tokens * rows`, as many as the epilogue has residuals if it has any.
+/// *Invariant*: `x.len() == tokens * cols` and `y.len() == tokens * rows`, as many as the epilogue has factors and residuals if it has any.
 pub struct Operands<'a> {
     x: &'a [f32],
     y: &'a mut [f32],
@@ -33,7 +33,7 @@ impl<'a> Operands<'a> {
     /// The same, followed by `epilogue`.
     ///
     /// # Errors
-    /// When it has residuals, and not one for each result.
+    /// When it has factors or residuals, and not one for each result.
     pub fn then(self, epilogue: Epilogue<'a>) -> Result<Self> {
         epilogue.check(self.y.len())?;
         Ok(Self { epilogue, ..self })
@@ -54,6 +54,11 @@ impl<'a> Operands<'a> {
         self.y
     }
 
+    /// What is done to the results.
+    pub fn epilogue(&self) -> Epilogue<'a> {
+        self.epilogue
+    }
+
     /// Rows of the activations.
     pub fn tokens(&self) -> usize {
         self.tokens
@@ -67,6 +72,15 @@ impl<'a> Operands<'a> {
     /// Inputs.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// The tokens before `token`, and those from it on.
+    pub(crate) fn split_at(&mut self, token: usize) -> (Operands<'_>, Operands<'_>) {
+        let (rows, cols) = (self.rows, self.cols);
+        let (x, y) = (self.x.split_at(token * cols), self.y.split_at_mut(token * rows));
+        let epilogue = self.epilogue.split_at(token * rows);
+        let part = |x, y, tokens, epilogue| Operands { x, y, tokens, rows, cols, epilogue };
+        (part(x.0, y.0, token, epilogue.0), part(x.1, y.1, self.tokens - token, epilogue.1))
     }
 
     /// The results as something that threads can divide by output row.
@@ -161,6 +175,11 @@ impl<'r, R: Iterator<Item = (usize, &'r mut [f32])>> Kernel for Finish<'_, '_, R
         for (first, results) in self.runs {
             if let Some(activation) = self.epilogue.activation {
                 activation.change(results);
+            }
+            if let Some(factor) = self.epilogue.factor {
+                for (result, factor) in results.iter_mut().zip(&factor[first..]) {
+                    *result *= *factor;
+                }
             }
             if let Some(residual) = self.epilogue.residual {
                 for (result, residual) in results.iter_mut().zip(&residual[first..]) {

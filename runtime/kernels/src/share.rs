@@ -4,10 +4,36 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::error::Result;
 use crate::operands::{Operands, OutputRows};
 
 /// Multiply-adds, or values to be moved, below which waking another thread costs more than it brings.
 pub(crate) const WORTH_A_THREAD: usize = 1 << 17;
+
+impl Operands<'_> {
+    /// Calls `work` for groups of up to `group` tokens, which the threads of the current pool share where that is worth it. Halves are
+    /// handed on until one group is left, which allocates nothing.
+    pub(crate) fn in_groups<W>(&mut self, group: usize, work: &W) -> Result<()>
+    where
+        W: Fn(&mut Operands) -> Result<()> + Sync,
+    {
+        let groups = self.tokens().div_ceil(group);
+        if groups <= 1 {
+            return work(self);
+        }
+        // Counting what a mask keeps takes too long: an eighth, at a guess.
+        let cost = self.tokens().saturating_mul(self.rows()).saturating_mul(self.cols()) / 8;
+        let is_shared = rayon::current_num_threads() > 1 && cost >= WORTH_A_THREAD;
+        let (mut before, mut after) = self.split_at(groups / 2 * group);
+        if is_shared {
+            let done = rayon::join(|| before.in_groups(group, work), || after.in_groups(group, work));
+            done.0.and(done.1)
+        } else {
+            before.in_groups(group, work)?;
+            after.in_groups(group, work)
+        }
+    }
+}
 
 /// Calls `work(group, its numbers, its scales)` for groups of tokens, on the threads of the current pool where `values` activations
 /// in all are worth more than one.

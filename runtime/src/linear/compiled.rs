@@ -1,7 +1,7 @@
 //! A product by the kernel that was chosen for the layer: machine code made for its mask, compressed weights, or dense; FP32 or INT8.
 
 use candle_core::Tensor;
-use sparsec_kernels::{Epilogue, SparseLinear};
+use sparsec_kernels::{self as kernels, Epilogue, FeedForward, SparseLinear};
 
 use super::{Product, Then};
 use crate::op::{self, Values};
@@ -23,23 +23,49 @@ impl Product for Compiled {
         self.forward_then(x, Then::default())
     }
 
+    fn kernel(&self) -> Option<&SparseLinear> {
+        Some(&self.0)
+    }
+
     fn forward_then(&self, x: &Tensor, then: Then) -> Result<Tensor> {
-        let (rows, cols) = (self.0.rows(), self.0.cols());
-        let Some((before, [_])) = x.dims().split_last_chunk().filter(|(_, [inputs])| *inputs == cols) else {
-            return Err(Fault::internal(format!("a layer of {cols} inputs was given {:?}", x.dims())));
-        };
-        let tokens = before.iter().product();
-        let activations = size_of::<f32>() * tokens * (cols + rows);
-        let _span = profile::span(Part::Linear, || self.0.weight_bytes_read(tokens) + activations);
-        let (x, residual) = (x.contiguous()?, then.residual.map(Tensor::contiguous).transpose()?);
-        let residual = residual.as_ref().map(Values::of).transpose()?;
-        let epilogue = Epilogue { activation: then.activation, residual: residual.as_deref() };
-        let values = Values::of(&x)?;
-        op::filled(before, rows, &[&x], |y| {
-            let done = self.0.forward_with(&values, tokens, y, epilogue);
-            done.map_err(|error| Fault::internal(format!("a compiled product failed: {error}")))
+        run(&[&self.0], x, then.residual, |x, tokens, y, residual| {
+            self.0.forward_with(x, tokens, y, Epilogue { activation: then.activation, factor: None, residual })
         })
     }
+}
+
+/// [`super::FeedForward`] of layers that all are compiled.
+pub(super) fn feed_forward(layers: &FeedForward, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    let work = |x: &[f32], tokens, y: &mut [f32], residual: Option<&[f32]>| layers.forward(x, tokens, y, residual);
+    match layers.gate {
+        None => run(&[layers.up, layers.down], x, Some(residual), work),
+        Some(gate) => run(&[gate, layers.up, layers.down], x, Some(residual), work),
+    }
+}
+
+/// The result of `work(x, tokens, y, residual)`, which takes `x`, `[.., cols]` of the first of `layers`, through them to `y`, `[.., rows]` of
+/// the last; `residual: [.., rows]`.
+fn run(
+    layers: &[&SparseLinear],
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    work: impl FnOnce(&[f32], usize, &mut [f32], Option<&[f32]>) -> kernels::Result<()>,
+) -> Result<Tensor> {
+    let (cols, rows) = (layers[0].cols(), layers[layers.len() - 1].rows());
+    let Some((before, [_])) = x.dims().split_last_chunk().filter(|(_, [inputs])| *inputs == cols) else {
+        return Err(Fault::internal(format!("a layer of {cols} inputs was given {:?}", x.dims())));
+    };
+    let tokens = before.iter().product();
+    let _span = profile::span(Part::Linear, || {
+        let weights: usize = layers.iter().map(|layer| layer.weight_bytes_read(tokens)).sum();
+        weights + size_of::<f32>() * tokens * (cols + rows)
+    });
+    let (x, residual) = (x.contiguous()?, residual.map(Tensor::contiguous).transpose()?);
+    let (values, residual) = (Values::of(&x)?, residual.as_ref().map(Values::of).transpose()?);
+    op::filled(before, rows, &[&x], |y| {
+        let done = work(&values, tokens, y, residual.as_deref());
+        done.map_err(|error| Fault::internal(format!("a compiled product failed: {error}")))
+    })
 }
 
 #[cfg(test)]

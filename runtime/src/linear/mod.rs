@@ -5,15 +5,17 @@
 
 mod compiled;
 mod dense;
+mod feed_forward;
 mod quantized;
 
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use sparsec_kernels::Activation;
+use sparsec_kernels::{Activation, SparseLinear};
 
 pub use compiled::Compiled;
 pub use dense::Dense;
+pub use feed_forward::FeedForward;
 pub use quantized::Quantized;
 
 use crate::model::Taps;
@@ -23,6 +25,11 @@ use crate::{Result, op};
 pub trait Product: Send + Sync {
     /// The product without gradients or with them, as the kind of weight allows.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// The kernel, where it is one.
+    fn kernel(&self) -> Option<&SparseLinear> {
+        None
+    }
 
     /// The product and what follows it; in one pass where the means allow it.
     fn forward_then(&self, x: &Tensor, then: Then) -> Result<Tensor> {
@@ -69,6 +76,11 @@ impl Linear {
     /// The layer at `path`, computed by `product`.
     pub fn new(path: &str, product: Arc<dyn Product>) -> Self {
         Self { path: path.into(), product }
+    }
+
+    /// The kernel, where the product is one.
+    fn kernel(&self) -> Option<&SparseLinear> {
+        self.product.kernel()
     }
 
     /// `x: [.., in] -> [.., out]`; `taps` sees `x` first.

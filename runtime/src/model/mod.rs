@@ -45,6 +45,11 @@ pub trait Taps {
         Ok(())
     }
 
+    /// Whether it looks at inputs of linear layers. Where it does not, some of them never are tensors.
+    fn sees_inputs(&self) -> bool {
+        true
+    }
+
     /// Sees the raw output `[batch, positions or time, width]` of the transformer block at `path`.
     fn block_output(&mut self, path: &str, hidden: &Tensor) -> Result<()> {
         let _ = (path, hidden);
@@ -54,7 +59,11 @@ pub trait Taps {
 
 /// Nobody looks.
 pub struct NoTaps;
-impl Taps for NoTaps {}
+impl Taps for NoTaps {
+    fn sees_inputs(&self) -> bool {
+        false
+    }
+}
 
 /// What a module is to the recipe's selectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,7 +76,12 @@ impl Compressed for RowMajor {
         self.weights.len() * size_of::<f32>()
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    /// All of them: the crate shares them out itself.
+    fn group(&self) -> usize {
+        usize::MAX
+    }
+
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
         let (tokens, rows, cols) = (operands.tokens(), operands.rows(), operands.cols());
         for y in operands.y().chunks_exact_mut(rows.max(1)) {

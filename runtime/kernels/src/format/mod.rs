@@ -106,6 +106,9 @@ pub struct Progress {
     pub total: usize,
 }
 
+/// Tokens of a group, unless a format wants another number.
+const GROUP: usize = 64;
+
 /// A stored matrix that multiplies.
 pub trait Compressed: Send + Sync {
     /// The format's name.
@@ -143,12 +146,26 @@ pub trait Compressed: Send + Sync {
     /// as it goes over them.
     fn weight_bytes_read(&self, tokens: usize) -> usize;
 
-    /// `y = x W^T + bias`, then what `operands` say that follows: each strip of results goes through `OutputRows::finish` once.
-    /// A pruned weight contributes nothing, also where the activation is NaN or infinite.
+    /// The most tokens that [`Compressed::product_of_group`] takes, and as many as it likes to take.
+    fn group(&self) -> usize {
+        GROUP
+    }
+
+    /// `y = x W^T + bias` for a group of tokens, then what `operands` say that follows: each strip of results goes through
+    /// `OutputRows::finish` once. A pruned weight contributes nothing, also where the activation is NaN or infinite.
     ///
     /// # Errors
     /// When `operands` have another shape than the matrix.
-    fn product(&self, operands: &mut Operands) -> Result<()>;
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()>;
+
+    /// The same for any number of tokens, in groups that the threads of the current pool share: what a group needs then stays in the
+    /// caches of its thread.
+    ///
+    /// # Errors
+    /// As [`Compressed::product_of_group`].
+    fn product(&self, operands: &mut Operands) -> Result<()> {
+        operands.in_groups(self.group(), &|group: &mut Operands| self.product_of_group(group))
+    }
 }
 
 /// What a compressed matrix occupies, and what making it took.

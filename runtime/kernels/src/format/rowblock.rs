@@ -22,10 +22,10 @@ use crate::share::RowBlocks;
 use crate::testing::{first_difference, random_values};
 use crate::{Cpu, KernelError, Mask, SparseMatrix};
 
-/// Bytes of activations that are packed at a time where the size of the second-level cache is not known.
+/// Bytes of the activations of a group where the size of the second-level cache is not known.
 const NEAR_BYTES: usize = 512 << 10;
 
-/// Tokens packed at a time at least: for fewer, reading the code takes longer than running it.
+/// Tokens of a group at least: for fewer, reading the code takes longer than running it.
 const FEWEST_TOKENS: usize = 64;
 
 /// Tiles over which the prefetch of the next function is spread.
@@ -123,20 +123,23 @@ impl Compressed for Compiled {
     }
 
     fn weight_bytes_read(&self, tokens: usize) -> usize {
-        (self.values.bytes() + self.code.bytes()) * tokens.div_ceil(self.tokens_at_once())
+        (self.values.bytes() + self.code.bytes()) * tokens.div_ceil(self.group())
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    /// As many as stay in half of the second-level cache: 1,500 tokens in one go take longer than in parts, although the code is then read
+    /// again for every part.
+    fn group(&self) -> usize {
+        let near = Cpu::this().caches.l2_bytes.map_or(NEAR_BYTES, |bytes| bytes / 2);
+        let near = near / (self.mask.cols() * size_of::<f32>()).max(1);
+        (near / self.tier.lanes() * self.tier.lanes()).max(FEWEST_TOKENS)
+    }
+
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
-        let at_once = self.tokens_at_once();
-        for start in (0..operands.tokens()).step_by(at_once) {
-            let tokens = start..(start + at_once).min(operands.tokens());
-            let lanes = self.tier.lanes();
-            let x = &operands.x()[tokens.start * operands.cols()..tokens.end * operands.cols()];
-            let mut panels = Scratch::take(tokens.len().div_ceil(lanes) * operands.cols() * lanes);
-            panel::pack(self.tier, x, tokens.len(), operands.cols(), &mut panels);
-            self.heights.run(operands, |heights, output| self.rows(heights, &panels, tokens.clone(), output));
-        }
+        let (tokens, cols, lanes) = (operands.tokens(), operands.cols(), self.tier.lanes());
+        let mut panels = Scratch::take(tokens.div_ceil(lanes) * cols * lanes);
+        panel::pack(self.tier, operands.x(), tokens, cols, &mut panels);
+        self.heights.run(operands, |heights, output| self.rows(heights, &panels, tokens, output));
         Ok(())
     }
 }
@@ -183,18 +186,10 @@ impl Compiled {
         Ok(stored)
     }
 
-    /// Tokens that are packed at a time, so that they stay in half of the second-level cache: 1,500 tokens in one go take longer than in
-    /// parts, although the code is then read again for every part.
-    fn tokens_at_once(&self) -> usize {
-        let near = Cpu::this().caches.l2_bytes.map_or(NEAR_BYTES, |bytes| bytes / 2);
-        let near = near / (self.mask.cols() * size_of::<f32>()).max(1);
-        (near / self.tier.lanes() * self.tier.lanes()).max(FEWEST_TOKENS)
-    }
-
-    /// Results of some heights for all `tokens`.
-    fn rows(&self, heights: Range<usize>, panels: &[f32], tokens: Range<usize>, output: &mut OutputRows) {
+    /// Results of some heights for so many tokens.
+    fn rows(&self, heights: Range<usize>, panels: &[f32], tokens: usize, output: &mut OutputRows) {
         let lanes = self.tier.lanes();
-        let (tiles, pieces) = (tokens.len().div_ceil(lanes), self.cut.pieces);
+        let (tiles, pieces) = (tokens.div_ceil(lanes), self.cut.pieces);
         let last = heights.end * pieces;
         // With one piece the sums of a tile are final at once; else those of all tiles wait for the next piece.
         let tile_sums = self.cut.height * lanes;
@@ -209,8 +204,8 @@ impl Compiled {
                 let sums = if pieces == 1 { &mut sums[..] } else { &mut sums[tile * tile_sums..][..tile_sums] };
                 self.code.run(function, x, self.values(function), sums);
                 if cols.end == self.mask.cols() {
-                    let first = tokens.start + tile * lanes;
-                    panel::unpack(self.tier, sums, rows.clone(), first..(first + lanes).min(tokens.end), output);
+                    let first = tile * lanes;
+                    panel::unpack(self.tier, sums, rows.clone(), first..(first + lanes).min(tokens), output);
                 }
             }
         }

@@ -50,15 +50,16 @@ fn check(matrix: &SparseMatrix, x: &[f32], tokens: usize) {
 
 /// What a form gives with everything that may follow a product, against the same done to the plain results `expected`.
 fn check_epilogues(form: &dyn Compressed, x: &[f32], tokens: usize, expected: &[f32], is_exact: bool, what: &str) {
-    let residual = random_values(expected.len(), 7);
+    let (factor, residual) = (random_values(expected.len(), 6), random_values(expected.len(), 7));
     let activations = Activation::ALL.into_iter().map(Some).chain([None]);
-    for (activation, residual) in activations.zip([None, Some(&residual[..])].into_iter().cycle()) {
-        let epilogue = Epilogue { activation, residual };
+    let others = [(None, None), (None, Some(&residual[..])), (Some(&factor[..]), None), (Some(&factor[..]), Some(&residual[..]))];
+    for (activation, (factor, residual)) in activations.zip(others) {
+        let epilogue = Epilogue { activation, factor, residual };
         let expected: Vec<f32> = expected.iter().enumerate().map(|(at, value)| epilogue.of(*value, at)).collect();
         let mut y = vec![f32::NAN; expected.len()];
         let operands = Operands::new(x, &mut y, tokens, form.mask().rows(), form.mask().cols()).unwrap();
         form.product(&mut operands.then(epilogue).unwrap()).unwrap();
-        let what = format!("{what}, then {activation:?}, residual: {}", residual.is_some());
+        let what = format!("{what}, then {activation:?}, factor: {}, residual: {}", factor.is_some(), residual.is_some());
         assert_close(&y, &expected, form.mask().cols(), &what);
         assert!(!is_exact || y == expected, "{what}: to the bit");
     }
@@ -133,6 +134,16 @@ fn odd_shapes_and_small_numbers() {
     check(&SparseMatrix::new(&denormal, Mask::from_fn(20, 64, |_, _| true)).unwrap(), &random_values(640, 2), 10);
     check(&SparseMatrix::new(&[], Mask::from_fn(0, 5, |_, _| true)).unwrap(), &[1.0; 10], 2);
     check(&SparseMatrix::new(&[], Mask::from_fn(5, 0, |_, _| true)).unwrap(), &[], 2);
+}
+
+#[test]
+fn threads_share_the_tokens_of_a_product() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    for (pattern, tokens) in [(Pattern::Uniform, 1000), (Pattern::Block { rows: 1, cols: 4 }, 333)] {
+        let mut x = random_values(tokens * 90, 6);
+        x[300 * 90 + 7] = f32::NAN;
+        pool.install(|| check(&patterned_matrix(pattern, 50, 90, 0.3, 5), &x, tokens));
+    }
 }
 
 #[test]

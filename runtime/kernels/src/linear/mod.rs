@@ -1,5 +1,6 @@
 //! A linear layer whose zeros are known: stored in the formats that are fastest for the token counts it will see.
 
+mod feed_forward;
 mod preparation;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use self::feed_forward::FeedForward;
 use self::preparation::Preparation;
 use crate::error::Result;
 use crate::format::{Compressed, Footprint, Progress};

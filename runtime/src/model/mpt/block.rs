@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use sparsec_kernels::Activation;
 
 use super::config::Config;
-use crate::linear::{Linear, Then};
+use crate::linear::{FeedForward, Linear, Then};
 use crate::model::memory::KeysValues;
 use crate::model::{Source, Taps};
 use crate::{Result, op};
@@ -38,8 +38,7 @@ pub(super) struct Block {
     qkv: Linear,
     out: Linear,
     norm_2: Norm,
-    up: Linear,
-    down: Linear,
+    feed_forward: FeedForward,
     width: usize,
     heads: usize,
     scale: f32,
@@ -59,8 +58,12 @@ impl Block {
             qkv: linear("attn.Wqkv", 3 * width, width)?,
             out: linear("attn.out_proj", width, width)?,
             norm_2,
-            up: linear("ffn.up_proj", hidden, width)?,
-            down: linear("ffn.down_proj", width, hidden)?,
+            feed_forward: FeedForward {
+                gate: None,
+                up: linear("ffn.up_proj", hidden, width)?,
+                activation: Activation::Gelu,
+                down: linear("ffn.down_proj", width, hidden)?,
+            },
             path,
             width,
             heads: config.n_heads,
@@ -90,7 +93,6 @@ impl Block {
         let found = memory.attend(&part(0)?, self.heads, self.scale, scope)?;
         *past = Some(memory);
         let x = self.out.forward_then(&found, Then::residual(x), taps)?;
-        let hidden = self.up.forward_then(&self.norm_2.forward(&x)?, Then::activation(Activation::Gelu), taps)?;
-        self.down.forward_then(&hidden, Then::residual(&x), taps)
+        self.feed_forward.forward(&self.norm_2.forward(&x)?, &x, taps)
     }
 }

@@ -7,9 +7,9 @@ use candle_core::Tensor;
 use sparsec_kernels::Activation;
 
 use super::attention::{Distances, attention};
-use super::config::{Config, FeedForward, Side};
+use super::config::{self, Config, Side};
 use crate::Result;
-use crate::linear::{Linear, Then};
+use crate::linear::FeedForward;
 use crate::model::attention::Attention;
 use crate::model::memory::{KeysValues, Origins, RoomyBias, Stepped};
 use crate::model::{Cache, Encoded, Source, Taps};
@@ -120,35 +120,32 @@ struct Block {
     itself: Normed,
     cross: Option<Normed>,
     norm: Norm,
-    up: Up,
-    down: Linear,
+    feed_forward: FeedForward,
 }
 
-/// The first half of a feed-forward part.
-enum Up {
-    Relu(Linear),
-    GatedGelu { gate: Linear, up: Linear },
+/// The feed-forward part at `path`, which has no biases.
+fn feed_forward(path: &str, config: &Config, source: &mut dyn Source) -> Result<FeedForward> {
+    let (width, hidden) = (config.d_model, config.d_ff);
+    let mut linear = |name: &str, out, inputs| source.linear(&format!("{path}.{name}"), out, inputs, false);
+    let (gate, up, activation) = match config.feed_forward() {
+        config::FeedForward::Relu => (None, linear("wi", hidden, width)?, Activation::Relu),
+        config::FeedForward::GatedGelu => {
+            (Some(linear("wi_0", hidden, width)?), linear("wi_1", hidden, width)?, Activation::GeluTanh)
+        }
+    };
+    Ok(FeedForward { gate, up, activation, down: linear("wo", width, hidden)? })
 }
 
 impl Block {
     fn build(config: &Config, side: Side, layer: usize, source: &mut dyn Source) -> Result<Self> {
         let path = format!("{}.block.{layer}", side.name());
-        let (width, hidden) = (config.d_model, config.d_ff);
         let cross = side == Side::Decoder;
         let last = format!("{path}.layer.{}", if cross { 2 } else { 1 });
-        let within = |name: &str| format!("{last}.DenseReluDense.{name}");
         Ok(Self {
             itself: Normed::build(&format!("{path}.layer.0"), "SelfAttention", config, source)?,
             cross: cross.then(|| Normed::build(&format!("{path}.layer.1"), "EncDecAttention", config, source)).transpose()?,
             norm: Norm::build(&format!("{last}.layer_norm"), config, source)?,
-            up: match config.feed_forward() {
-                FeedForward::Relu => Up::Relu(source.linear(&within("wi"), hidden, width, false)?),
-                FeedForward::GatedGelu => Up::GatedGelu {
-                    gate: source.linear(&within("wi_0"), hidden, width, false)?,
-                    up: source.linear(&within("wi_1"), hidden, width, false)?,
-                },
-            },
-            down: source.linear(&within("wo"), width, hidden, false)?,
+            feed_forward: feed_forward(&format!("{last}.DenseReluDense"), config, source)?,
             path,
         })
     }
@@ -174,15 +171,7 @@ impl Block {
             let normed = cross.norm.forward(&x)?;
             x = cross.attention.forward(&x, &normed, encoded, across, taps)?;
         }
-        let normed = self.norm.forward(&x)?;
-        let hidden = match &self.up {
-            Up::Relu(up) => up.forward_then(&normed, Then::activation(Activation::Relu), taps)?,
-            Up::GatedGelu { gate, up } => {
-                let gate = gate.forward_then(&normed, Then::activation(Activation::GeluTanh), taps)?;
-                op::multiply(&gate, &up.forward(&normed, taps)?)?
-            }
-        };
-        let hidden = self.down.forward_then(&hidden, Then::residual(&x), taps)?;
+        let hidden = self.feed_forward.forward(&self.norm.forward(&x)?, &x, taps)?;
         taps.block_output(&self.path, &hidden)?;
         Ok(hidden)
     }

@@ -3,9 +3,8 @@
 use candle_core::Tensor;
 use sparsec_kernels::Activation;
 
-use crate::linear::{Linear, Then};
 use crate::model::{Source, Taps};
-use crate::{Result, op};
+use crate::{Result, linear, op};
 
 /// Added to the variance of every layer norm.
 const EPSILON: f32 = 1e-5;
@@ -33,23 +32,20 @@ impl Norm {
 /// `x + fc2(gelu(fc1(norm(x))))`, the second half of every block.
 pub(super) struct FeedForward {
     norm: Norm,
-    up: Linear,
-    down: Linear,
+    layers: linear::FeedForward,
 }
 
 impl FeedForward {
     /// The part of the block at `path`, with `hidden` features inside.
     pub(super) fn build(path: &str, width: usize, hidden: usize, source: &mut dyn Source) -> Result<Self> {
-        Ok(Self {
-            norm: Norm::build(&format!("{path}.final_layer_norm"), width, source)?,
-            up: source.linear(&format!("{path}.fc1"), hidden, width, true)?,
-            down: source.linear(&format!("{path}.fc2"), width, hidden, true)?,
-        })
+        let norm = Norm::build(&format!("{path}.final_layer_norm"), width, source)?;
+        let up = source.linear(&format!("{path}.fc1"), hidden, width, true)?;
+        let down = source.linear(&format!("{path}.fc2"), width, hidden, true)?;
+        Ok(Self { norm, layers: linear::FeedForward { gate: None, up, activation: Activation::Gelu, down } })
     }
 
     /// `x: [batch, time, width]`, the residual included.
     pub(super) fn forward(&self, x: &Tensor, taps: &mut dyn Taps) -> Result<Tensor> {
-        let hidden = self.up.forward_then(&self.norm.forward(x)?, Then::activation(Activation::Gelu), taps)?;
-        self.down.forward_then(&hidden, Then::residual(x), taps)
+        self.layers.forward(&self.norm.forward(x)?, x, taps)
     }
 }

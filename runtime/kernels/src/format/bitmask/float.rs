@@ -116,8 +116,9 @@ mod x86 {
 
     use half::bf16;
 
-    use super::super::{AHEAD, LANES_OF_KEPT, ROWS, Streams, Sums, TOKENS, loaded};
+    use super::super::{LANES_OF_KEPT, ROWS, Streams, Sums, TOKENS, loaded};
     use super::{Kept, WORD};
+    use crate::prefetch;
 
     /// Calls `$each!(part)` for the parts of a word; written out so that sums stay in registers.
     macro_rules! parts {
@@ -150,9 +151,9 @@ mod x86 {
                     };
                 }
                 parts!(quarter, 0, 1, 2, 3);
-                // Hints, whatever the address: about as many lines as a word uses.
-                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_byte_add(AHEAD).cast());
-                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_byte_add(AHEAD + 64).cast());
+                // About as many lines as a word uses.
+                prefetch::ask_ahead::<1, _>(values);
+                prefetch::ask_ahead::<1, _>(values.wrapping_byte_add(64));
                 // SAFETY: as many values as the word has bits.
                 values = unsafe { values.add(bits.count_ones() as usize) };
             }
@@ -182,8 +183,7 @@ mod x86 {
                         // padding, which the values of an absent row have too.
                         let kept = unsafe { _mm512_loadu_si512(values[row].add(before).cast()) };
                         if $quarter % 2 == 0 {
-                            // A hint, whatever the address.
-                            _mm_prefetch::<_MM_HINT_T0>(values[row].wrapping_add(before + streams.values).cast());
+                            prefetch::ask(values[row].wrapping_add(before + streams.values));
                         }
                         let weights = _mm512_maskz_expand_ps(
                             (bits[row] >> ($quarter * 16)) as __mmask16,
@@ -233,8 +233,8 @@ mod x86 {
                     };
                 }
                 parts!(half, 0, 1);
-                // A hint, whatever the address: about as many lines as a word uses.
-                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_byte_add(AHEAD).cast());
+                // About as many lines as a word uses.
+                prefetch::ask_ahead::<1, _>(values);
                 // SAFETY: as many values as the word has bits.
                 values = unsafe { values.add(bits.count_ones() as usize) };
             }
@@ -268,8 +268,7 @@ mod x86 {
                         // padding, which the values of an absent row have too.
                         let kept = unsafe { _mm512_loadu_si512(values[row].add(before).cast()) };
                         if $half == 0 {
-                            // A hint, whatever the address.
-                            _mm_prefetch::<_MM_HINT_T0>(values[row].wrapping_add(streams.values).cast());
+                            prefetch::ask(values[row].wrapping_add(streams.values));
                         }
                         let pairs = _mm512_maskz_expand_epi16((bits[row] >> ($half * 32)) as __mmask32, loaded(kept));
                         let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs));

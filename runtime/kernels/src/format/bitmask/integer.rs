@@ -50,8 +50,9 @@ mod x86 {
 
     use std::arch::x86_64::*;
 
-    use super::super::{AHEAD, LANES_OF_KEPT, ROWS, Streams, Sums, TOKENS, loaded};
+    use super::super::{LANES_OF_KEPT, ROWS, Streams, Sums, TOKENS, loaded};
     use super::WORD;
+    use crate::prefetch;
 
     /// Row by row, so that memory is read from front to back, which the hardware foresees.
     ///
@@ -75,7 +76,7 @@ mod x86 {
             }
             let (pairs, odd) = row.words.as_chunks::<2>();
             for (pair, bits) in pairs.iter().enumerate() {
-                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(AHEAD));
+                prefetch::ask_ahead::<1, _>(values);
                 word!(2 * pair, bits[0], lanes[0]);
                 word!(2 * pair + 1, bits[1], lanes[1]);
             }
@@ -108,8 +109,7 @@ mod x86 {
                 let kept = unsafe { _mm512_loadu_si512(values[row].cast()) };
                 // At half of the weights, two words use a cache line of values.
                 if word.is_multiple_of(2) {
-                    // A hint, whatever the address.
-                    _mm_prefetch::<_MM_HINT_T0>(values[row].wrapping_add(streams.values));
+                    prefetch::ask(values[row].wrapping_add(streams.values));
                 }
                 let weights = _mm512_maskz_expand_epi8(bits[row], loaded(kept));
                 for token in 0..COUNT {

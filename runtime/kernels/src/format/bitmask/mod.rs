@@ -33,10 +33,6 @@ const ROWS: usize = 4;
 /// Columns per word of the mask.
 const WORD: usize = 64;
 
-/// Bytes by which values are asked for before they are used, where nothing better is known.
-#[cfg(target_arch = "x86_64")]
-const AHEAD: usize = 4096;
-
 /// Values past the last one that a vector load may touch.
 const PADDING: usize = 64;
 
@@ -161,7 +157,7 @@ impl<T: Kept> Compressed for Packed<T> {
         self.footprint().data_bytes * tokens.div_ceil(TOKENS)
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
         let tokens = operands.tokens();
         // Whole words, so that the last word of a row needs no other code.
@@ -246,11 +242,9 @@ impl<T: Kept> Streams<'_, T> {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn words(&self, word: usize) -> [u64; ROWS] {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         if word.is_multiple_of(8) {
             for row in &self.rows {
-                // SAFETY: a hint, whatever the address.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(row.words.as_ptr().wrapping_add(word + ROWS * row.words.len()).cast()) };
+                crate::prefetch::ask(row.words.as_ptr().wrapping_add(word + ROWS * row.words.len()));
             }
         }
         // SAFETY: the caller's promise.

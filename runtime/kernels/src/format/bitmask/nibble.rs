@@ -172,7 +172,7 @@ impl Compressed for Packed {
         (self.words.bytes() + self.values.bytes() + self.scales.bytes()) * tokens.div_ceil(TOKENS)
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
         let x = Tokens::round(self.tier, operands, self.group);
         int4::product(operands, &self.blocks, &x, &self.bias, |block, tile| self.block(block).sums(self.tier, tile));
@@ -242,9 +242,7 @@ mod x86 {
     use super::super::loaded;
     use super::{Block, LANES, STEP};
     use crate::element::int4::{HIGH, LOW, SHIFT, Sums, TOKENS, Tile};
-
-    /// Bytes by which values are asked for before they are used; words and scales, which are fewer, by half of that.
-    const AHEAD: usize = 8192;
+    use crate::prefetch;
 
     /// Words that are read together.
     const WORDS: usize = 4;
@@ -267,7 +265,7 @@ mod x86 {
             // What is written out here the compiler keeps in registers, which it does not with a loop over steps.
             macro_rules! step {
                 ($bits:expr, $first:expr) => {
-                    _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(AHEAD).cast());
+                    prefetch::ask_ahead::<COUNT, _>(values);
                     // SAFETY: fewer values are used than the words so far have bits, and a vector from there ends inside of the padding.
                     let kept = unsafe { _mm512_loadu_si512(values.cast()) };
                     let bytes = _mm512_maskz_expand_epi8($bits, loaded(kept));
@@ -290,11 +288,10 @@ mod x86 {
                 };
             }
             let scales = block.scales[group * LANES..][..LANES].as_ptr();
-            // A hint, whatever the address; so are the others.
-            _mm_prefetch::<_MM_HINT_T0>(scales.wrapping_byte_add(AHEAD / 2).cast());
+            prefetch::ask_ahead::<COUNT, _>(scales);
             let odd = const { if COUNT == 1 { 2 } else { 0 } };
             for words in words {
-                _mm_prefetch::<_MM_HINT_T0>(words.as_ptr().wrapping_byte_add(AHEAD / 2).cast());
+                prefetch::ask_ahead::<COUNT, _>(words.as_ptr());
                 step!(words[0], 0);
                 step!(words[1], odd);
                 step!(words[2], 0);

@@ -18,6 +18,9 @@ use crate::panel;
 use crate::share::RowBlocks;
 use crate::{Mask, SparseMatrix};
 
+/// Tokens of a group: what AVX-512 multiplies together, where blocks are wide.
+const GROUP: usize = 128;
+
 /// *Invariant*: `runs` are those of `mask`, in which `shape` was found; `weights` has for each block the weights of its rows for each
 /// multiplication, `[block][multiplication][row]`; there are terms for every row.
 pub(super) struct Packed<T: Multiplied> {
@@ -139,7 +142,11 @@ impl<T: Multiplied> Compressed for Packed<T> {
         (self.weights.bytes() + self.runs.bytes()) * Tiles::of(tokens, self.shape, self.tier).groups()
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    fn group(&self) -> usize {
+        GROUP
+    }
+
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
         let x = Activations::<T>::of(operands, self.shape, self.tier);
         self.chunks.run(operands, |chunks, output| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use half::bf16;
 
-use super::{Dense, TILE, VECTORS, WIDEST, by_tokens};
+use super::{Dense, GROUP, TILE, VECTORS, WIDEST, ask_ahead, by_tokens};
 use crate::buffer::{Aligned, Scratch};
 use crate::cpu::Tier;
 use crate::element::{Element, Stored};
@@ -111,7 +111,11 @@ impl<T: Floating> Compressed for Packed<T> {
         self.weights.bytes()
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    fn group(&self) -> usize {
+        GROUP
+    }
+
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
         let (x, tokens, cols) = (Rows::of(operands), operands.tokens(), operands.cols());
         self.panels.run(operands, |panels, output| {
@@ -219,6 +223,7 @@ impl<T: Floating> Multiply<'_, T> {
             let bias: [V; VECTORS] = std::array::from_fn(|v| V::load(self.bias.as_ptr().add(v * V::LANES)));
             let mut sums = [bias; COUNT];
             for col in 0..cols {
+                ask_ahead::<COUNT, _>(panel.as_ptr().add(col * width), width);
                 let weights: [V; VECTORS] = std::array::from_fn(|v| T::load(panel.as_ptr().add(col * width + v * V::LANES)));
                 for (token, sums) in sums.iter_mut().enumerate() {
                     let x = V::splat(*x.as_ptr().add(token * stride + col));

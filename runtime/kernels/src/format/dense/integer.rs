@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Dense, TILE, VECTORS, WIDEST};
+use super::{Dense, GROUP, TILE, VECTORS, WIDEST};
 use crate::buffer::Aligned;
 use crate::cpu::Tier;
 use crate::element::int8::Tokens;
@@ -91,7 +91,11 @@ impl Compressed for Packed {
         self.weights.bytes()
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    fn group(&self) -> usize {
+        GROUP
+    }
+
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
         let tokens = operands.tokens();
         let layout = Rows::apart(operands.cols());
@@ -173,7 +177,7 @@ mod x86 {
 
     use super::{QUAD, Tile, VECTORS};
     use crate::element::int8;
-    use crate::format::dense::by_tokens;
+    use crate::format::dense::{ask_ahead, by_tokens};
 
     /// # Safety
     /// AVX-512 with VNNI.
@@ -204,6 +208,8 @@ mod x86 {
             let start: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_loadu_si512(starts.as_ptr().add(v * LANES).cast()));
             let mut sums = [start; COUNT];
             for quad in 0..quads {
+                const WIDTH: usize = VECTORS * LANES * QUAD;
+                ask_ahead::<COUNT, _>(tile.panel.as_ptr().add(quad * WIDTH), WIDTH);
                 let weights: [__m512i; VECTORS] = std::array::from_fn(|v| {
                     _mm512_loadu_si512(tile.panel.as_ptr().add((quad * VECTORS + v) * LANES * QUAD).cast())
                 });

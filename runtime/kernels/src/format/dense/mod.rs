@@ -22,11 +22,27 @@ use crate::error::{Result, expect_length};
 /// Tokens per tile at most.
 const TILE: usize = 12;
 
+/// Tokens that go over the weights of a panel one after the other.
+const GROUP: usize = 32 * TILE;
+
 /// Vectors per panel.
 const VECTORS: usize = 2;
 
 /// Results per token of a panel on the widest tier.
 const WIDEST: usize = VECTORS * Tier::Avx512.lanes();
+
+/// Asks for the `count` weights some time after those at `at`, for a tile of some tokens. The first tiles of many tokens read the weights
+/// that the next ones find near; and for few, which wait for memory alone, the hardware reads ahead, faster than when it is asked.
+#[inline(always)]
+fn ask_ahead<const TOKENS: usize, T>(at: *const T, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if const { 6 < TOKENS && TOKENS < TILE } {
+        for line in (0..count * size_of::<T>()).step_by(64) {
+            crate::prefetch::ask_ahead::<TOKENS, _>(at.wrapping_byte_add(line));
+        }
+    }
+    let _ = (at, count);
+}
 
 /// The word `dense`.
 pub struct Dense;

@@ -127,7 +127,7 @@ impl Compressed for Packed {
         self.cells.bytes() * tokens.div_ceil(TOKENS)
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
         let x = Tokens::round(self.tier, operands, PIECE);
         int4::product(operands, &self.blocks, &x, &self.bias, |block, tile| sums(self.tier, self.block(block), tile));
@@ -166,9 +166,7 @@ mod x86 {
 
     use super::{CELL, LANES, SCALES, TOKENS, VECTOR};
     use crate::element::int4::{HIGH, PIECE, STEP, Sums, Tile};
-
-    /// Bytes by which cells are asked for before they are used.
-    const AHEAD: usize = 8192;
+    use crate::prefetch;
 
     /// # Safety
     /// AVX-512 with VNNI and GFNI; `COUNT` tokens.
@@ -182,8 +180,7 @@ mod x86 {
         let mut totals = [_mm512_setzero_ps(); COUNT];
         for (piece, cell) in cells.iter().enumerate() {
             for line in (0..CELL).step_by(64) {
-                // A hint, whatever the address.
-                _mm_prefetch::<_MM_HINT_T0>(cell.as_ptr().wrapping_add(AHEAD + line).cast());
+                prefetch::ask_ahead::<COUNT, _>(&raw const cell[line]);
             }
             // Of low halves, of high halves.
             let mut lanes = [[_mm512_setzero_si512(); COUNT]; 2];

@@ -1,7 +1,6 @@
 //! FP32 and BF16: an entry is one column.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 use half::bf16;
 
@@ -36,10 +35,9 @@ macro_rules! floating {
 
             fn round(_operands: &Operands) {}
 
-            fn pack(operands: &Operands, _rounded: &(), tokens: Range<usize>, panel: &mut [f32]) {
-                let cols = operands.cols();
-                let values = &operands.x()[tokens.start * cols..tokens.end * cols];
-                wide::pack(&TokenRows { values, tokens: tokens.len(), cols, stride: cols }, panel);
+            fn pack(operands: &Operands, _rounded: &(), panel: &mut [f32]) {
+                let (tokens, cols) = (operands.tokens(), operands.cols());
+                wide::pack(&TokenRows { values: operands.x(), tokens, cols, stride: cols }, panel);
             }
 
             fn starts(terms: &RowTerms) -> &[f32] {

@@ -1,7 +1,5 @@
 //! INT8: an entry is four columns, interleaved in registers, so that the four products of a token lie in one 32-bit lane.
 
-use std::ops::Range;
-
 use super::sets::Entry;
 use super::{Multiply, Part, Strip};
 use crate::KernelError;
@@ -32,11 +30,9 @@ impl Multiply for i8 {
         Tokens::round(Tier::Avx512, operands, &Rows::apart(operands.cols()))
     }
 
-    fn pack(operands: &Operands, rounded: &Tokens, tokens: Range<usize>, panel: &mut [u8]) {
-        let rows = Rows::apart(operands.cols());
-        let integers = &rounded.integers[tokens.start * rows.stride..tokens.end * rows.stride];
+    fn pack(operands: &Operands, rounded: &Tokens, panel: &mut [u8]) {
         // SAFETY: the instructions were there when the matrix was compressed.
-        unsafe { wide::pack_bytes(integers, &rows, panel) };
+        unsafe { wide::pack_bytes(&rounded.integers, &Rows::apart(operands.cols()), panel) };
     }
 
     fn starts(terms: &RowTerms) -> &[i32] {

@@ -20,7 +20,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use half::bf16;
-use rayon::prelude::*;
 
 use self::quads::Quads;
 use self::sets::{Entry, ROWS, SETS, Sets};
@@ -52,10 +51,7 @@ const SLABS_OF_A_PIECE: usize = 8;
 /// Tokens whose results are asked for while one strip is computed: all of a tile during a slab.
 const TOKENS_PER_STRIP: usize = WIDE * ROWS / SLAB;
 
-/// Bytes of the activations that all rows go over before the next tokens come: so many stay in the second-level cache.
-const NEAR_BYTES: usize = 512 << 10;
-
-/// Bytes of the activations of one tile in one piece at most.
+/// Bytes of the activations in one piece at most: so many stay in the second-level cache.
 const PIECE_BYTES: usize = 512 << 10;
 
 /// The word `rowset`.
@@ -106,7 +102,7 @@ trait Multiply: Sized {
     fn round(operands: &Operands) -> Self::Rounded;
 
     /// The activations of up to [`WIDE`] tokens, side by side: `[place][WIDE]`.
-    fn pack(operands: &Operands, rounded: &Self::Rounded, tokens: Range<usize>, panel: &mut [Self::Activation]);
+    fn pack(operands: &Operands, rounded: &Self::Rounded, panel: &mut [Self::Activation]);
 
     /// Where the sums of all rows begin.
     fn starts(terms: &RowTerms) -> &[Self::Sum];
@@ -166,22 +162,15 @@ impl<T: Multiply> Packed<T> {
         rows.start / ROWS * self.sets.pieces..rows.end.div_ceil(ROWS) * self.sets.pieces
     }
 
-    /// Numbers of the activations of a tile. Where entries have several places, these are packed 64 at a time, and there is one more than
+    /// Numbers of the activations of a group. Where entries have several places, these are packed 64 at a time, and there is one more than
     /// the matrix has, which places too many point to.
     fn panel_len(&self) -> usize {
         let places = self.sets.places() + T::ENTRY.spare();
         if T::ENTRY.fold > 1 { places.next_multiple_of(64) * WIDE } else { places.max(1) * WIDE }
     }
 
-    /// Results of the rows of some slabs for one tile of tokens.
-    fn slabs(
-        &self,
-        rows: Range<usize>,
-        panel: &[T::Activation],
-        rounded: &T::Rounded,
-        tokens: Range<usize>,
-        output: &mut OutputRows,
-    ) {
+    /// Results of the rows of some slabs for so many tokens.
+    fn slabs(&self, rows: Range<usize>, panel: &[T::Activation], rounded: &T::Rounded, tokens: usize, output: &mut OutputRows) {
         let of_slab = |slab: usize| rows.start + slab * SLAB..(rows.start + (slab + 1) * SLAB).min(rows.end);
         let mut sums = Scratch::take(rows.len().div_ceil(SLAB) * SLAB * WIDE);
         // Piece by piece, so that the activations of a piece stay near.
@@ -201,17 +190,17 @@ impl<T: Multiply> Packed<T> {
                 work.ask_for_counts(self.sets.pieces);
                 // Some of the results at a time, while there is other work.
                 if piece + 1 == self.sets.pieces {
-                    let first = (tokens.start + row / ROWS * TOKENS_PER_STRIP).min(tokens.end);
-                    output.ask_for(of_slab(slab), first..(first + TOKENS_PER_STRIP).min(tokens.end));
+                    let first = (row / ROWS * TOKENS_PER_STRIP).min(tokens);
+                    output.ask_for(of_slab(slab), first..(first + TOKENS_PER_STRIP).min(tokens));
                 }
                 // SAFETY: the invariant: the instructions were there when this was made.
                 unsafe { T::multiply(&work, &mut sums[slab * SLAB * WIDE..][..SLAB * WIDE]) };
             }
         }
         for (slab, sums) in sums.chunks_exact(SLAB * WIDE).enumerate() {
-            for (first, sums) in tokens.clone().step_by(LANES).zip(sums.chunks_exact(SLAB * LANES)) {
+            for (first, sums) in (0..tokens).step_by(LANES).zip(sums.chunks_exact(SLAB * LANES)) {
                 for (row, sums) in of_slab(slab).step_by(LANES).zip(sums.chunks_exact(LANES * LANES)) {
-                    let part = Part { rows: row..(row + LANES).min(rows.end), tokens: first..(first + LANES).min(tokens.end) };
+                    let part = Part { rows: row..(row + LANES).min(rows.end), tokens: first..(first + LANES).min(tokens) };
                     // SAFETY: as above.
                     unsafe { T::finish(&self.terms, rounded, sums, part, output) };
                 }
@@ -264,33 +253,24 @@ impl<T: Multiply> Compressed for Packed<T> {
         (self.values.bytes() + self.sets.bytes()) * tokens.div_ceil(WIDE)
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    fn group(&self) -> usize {
+        WIDE
+    }
+
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
-        let rounded = T::round(operands);
-        let (tokens, len) = (operands.tokens(), self.panel_len());
-        let at_once = (NEAR_BYTES / (len * size_of::<T::Activation>())).max(1) * WIDE;
-        for first in (0..tokens).step_by(at_once) {
-            let tokens = first..(first + at_once).min(tokens);
-            let of_tile = |tile: usize| tokens.start + tile * WIDE..(tokens.start + (tile + 1) * WIDE).min(tokens.end);
-            let mut panels = Scratch::take(tokens.len().div_ceil(WIDE) * len);
-            let pack = |(tile, panel)| T::pack(operands, &rounded, of_tile(tile), panel);
-            if rayon::current_num_threads() > 1 {
-                panels.par_chunks_exact_mut(len).enumerate().for_each(pack);
-            } else {
-                panels.chunks_exact_mut(len).enumerate().for_each(pack);
+        let (tokens, rounded) = (operands.tokens(), T::round(operands));
+        assert!(tokens <= WIDE, "a group of {tokens} tokens");
+        let mut panel = Scratch::take(self.panel_len());
+        T::pack(operands, &rounded, &mut panel);
+        self.slabs.run(operands, |slabs, output| {
+            // Where there are pieces, many rows go over one before the next is near.
+            let together = if self.sets.pieces > 1 { SLABS_OF_A_PIECE } else { 1 };
+            for first in slabs.clone().step_by(together) {
+                let last = (first + together).min(slabs.end) - 1;
+                self.slabs(self.slabs.rows(first).start..self.slabs.rows(last).end, &panel, &rounded, tokens, output);
             }
-            self.slabs.run(operands, |slabs, output| {
-                // Where there are pieces, many rows go over one before the next is near.
-                let together = if self.sets.pieces > 1 { SLABS_OF_A_PIECE } else { 1 };
-                for first in slabs.clone().step_by(together) {
-                    let last = (first + together).min(slabs.end) - 1;
-                    let rows = self.slabs.rows(first).start..self.slabs.rows(last).end;
-                    for (tile, panel) in panels.chunks_exact(len).enumerate() {
-                        self.slabs(rows.clone(), panel, &rounded, of_tile(tile), output);
-                    }
-                }
-            });
-        }
+        });
         T::repair(self, &self.terms.bias, operands, &rounded);
         Ok(())
     }

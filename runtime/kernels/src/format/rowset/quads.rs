@@ -1,7 +1,6 @@
 //! INT8 in blocks of 1x4: a place is four columns, whose activations lie in the 32-bit lanes of tokens as the instruction wants them.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 use super::sets::Entry;
 use super::single::{self, Single};
@@ -45,10 +44,10 @@ impl Multiply for Quads {
     }
 
     /// Bytes past the last column are whatever they were: their weights are zero.
-    fn pack(operands: &Operands, rounded: &Tokens, tokens: Range<usize>, panel: &mut [i32]) {
+    fn pack(operands: &Operands, rounded: &Tokens, panel: &mut [i32]) {
         let stride = Rows::apart(operands.cols()).stride / Self::COLS;
-        let values = &rounded.integers.words()[tokens.start * stride..tokens.end * stride];
-        wide::pack(&TokenRows { values, tokens: tokens.len(), cols: operands.cols().div_ceil(Self::COLS), stride }, panel);
+        let (values, tokens, cols) = (rounded.integers.words(), operands.tokens(), operands.cols().div_ceil(Self::COLS));
+        wide::pack(&TokenRows { values, tokens, cols, stride }, panel);
     }
 
     fn starts(terms: &RowTerms) -> &[i32] {

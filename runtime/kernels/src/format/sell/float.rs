@@ -79,10 +79,8 @@ mod x86 {
     use half::bf16;
 
     use super::{LANES, Lookup, PITCH_BYTES, Slice, TILE};
+    use crate::prefetch;
     use crate::simd::Vector;
-
-    /// How many steps ahead weights and places are asked for.
-    const AHEAD: usize = 64;
 
     pub(super) trait Sixteen: Lookup<Activation = f32> {
         /// # Safety
@@ -121,9 +119,8 @@ mod x86 {
             for step in range[0]..range[1] {
                 let (places, values) =
                     (slice.places.as_ptr().wrapping_add(step * LANES), slice.values.as_ptr().wrapping_add(step * LANES));
-                // Hints, whatever the address.
-                _mm_prefetch::<_MM_HINT_T0>(places.wrapping_add(AHEAD * LANES).cast());
-                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(AHEAD * LANES).cast());
+                prefetch::ask_ahead::<COUNT, _>(places);
+                prefetch::ask_ahead::<COUNT, _>(values);
                 // SAFETY: `check`: there are as many windows, places and values as steps.
                 let (window, places, values) = unsafe {
                     (

@@ -50,12 +50,10 @@ mod x86 {
 
     use super::{LANES, PITCH_BYTES, Slice, TILE};
     use crate::element::int8;
+    use crate::prefetch;
 
     /// Bytes of one step.
     const STEP: usize = LANES * 4;
-
-    /// How far ahead weights and places are asked for.
-    const AHEAD: usize = 64 * STEP;
 
     /// # Safety
     /// AVX-512 with VNNI and VBMI; `COUNT` tokens.
@@ -72,9 +70,8 @@ mod x86 {
             for step in range[0]..range[1] {
                 let (places, values) =
                     (slice.places.as_ptr().wrapping_add(step * STEP), slice.values.as_ptr().wrapping_add(step * STEP));
-                // Hints, whatever the address.
-                _mm_prefetch::<_MM_HINT_T0>(places.wrapping_add(AHEAD).cast());
-                _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(AHEAD));
+                prefetch::ask_ahead::<COUNT, _>(places);
+                prefetch::ask_ahead::<COUNT, _>(values);
                 // SAFETY: `check`: there are as many windows, places and values as steps.
                 let (window, places, values) = unsafe {
                     (

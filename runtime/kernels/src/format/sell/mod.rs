@@ -29,6 +29,9 @@ use crate::{KernelError, Mask, SparseMatrix};
 /// Tokens that share one reading of the weights at most: their sums, with weights, places and what was permuted, fill 32 registers.
 const TILE: usize = 24;
 
+/// Tokens of a group.
+const GROUP: usize = 3 * TILE;
+
 /// The word `sell`.
 pub struct Sell;
 
@@ -151,7 +154,12 @@ impl<T: Lookup> Compressed for Packed<T> {
         (self.places.bytes() + self.values.bytes() + self.steps.bytes()) * tokens.div_ceil(TILE)
     }
 
-    fn product(&self, operands: &mut Operands) -> Result<()> {
+    /// Whole tiles.
+    fn group(&self) -> usize {
+        GROUP
+    }
+
+    fn product_of_group(&self, operands: &mut Operands) -> Result<()> {
         expect_shape(&self.mask, operands)?;
         let tokens = operands.tokens();
         let pieces = Pieces::of::<T>(operands, self.steps.pieces);
