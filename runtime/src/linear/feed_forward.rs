@@ -71,7 +71,7 @@ mod tests {
     }
 
     fn compiled(path: &str, out: usize, inputs: usize) -> Linear {
-        let mask = Mask::from_fn(out, inputs, |row, col| (row * 7 + col * 5 + path.len()) % 4 == 0);
+        let mask = Mask::from_fn(out, inputs, |row, col| (row * 7 + col * 5 + path.len()).is_multiple_of(4));
         let options = Options { tokens: vec![1, 64], ..Options::default() };
         let kernel = SparseLinear::prepare(&values(out * inputs, 0.37), mask, Some(&values(out, 0.1)), &options).unwrap();
         Linear::new(path, Arc::new(Compiled::new(kernel)))
