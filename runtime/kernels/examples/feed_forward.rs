@@ -20,7 +20,7 @@ const SHAPES: [[usize; 2]; 3] = [[512, 2048], [768, 3072], [4096, 16384]];
 const SPARSITY: f32 = 0.75;
 
 /// Runs of each way.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 15;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);

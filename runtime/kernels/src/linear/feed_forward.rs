@@ -61,9 +61,9 @@ impl<'a> Layers<'a> {
         self.gate.into_iter().chain([self.up, self.down])
     }
 
-    /// Tokens of a group: as many of those that a layer likes to take as stay near with what lies between the layers.
+    /// Tokens of a group: as often the least that a layer likes to take as what lies between the layers stays near.
     fn group(&self) -> usize {
-        let least = self.each().map(|form| form.group()).max().unwrap_or(1);
+        let least = self.each().map(|form| form.group()).min().unwrap_or(1);
         let near = Cpu::this().caches.l2_bytes.map_or(NEAR_BYTES, |bytes| bytes / 4 * 3);
         let token_bytes = self.hidden * size_of::<f32>() * (self.each().count() - 1);
         (near / token_bytes.max(1) / least).max(1).saturating_mul(least)

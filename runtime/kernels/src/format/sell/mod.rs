@@ -29,8 +29,8 @@ use crate::{KernelError, Mask, SparseMatrix};
 /// Tokens that share one reading of the weights at most: their sums, with weights, places and what was permuted, fill 32 registers.
 const TILE: usize = 24;
 
-/// Tokens of a group.
-const GROUP: usize = 3 * TILE;
+/// Tokens of a group: whole tiles, and whole groups of the formats that take 64.
+const GROUP: usize = 8 * TILE;
 
 /// The word `sell`.
 pub struct Sell;
@@ -154,7 +154,6 @@ impl<T: Lookup> Compressed for Packed<T> {
         (self.places.bytes() + self.values.bytes() + self.steps.bytes()) * tokens.div_ceil(TILE)
     }
 
-    /// Whole tiles.
     fn group(&self) -> usize {
         GROUP
     }
