@@ -55,7 +55,7 @@ impl<'a> Operands<'a> {
     }
 
     /// What is done to the results.
-    pub fn epilogue(&self) -> Epilogue<'a> {
+    pub(crate) fn epilogue(&self) -> Epilogue<'a> {
         self.epilogue
     }
 

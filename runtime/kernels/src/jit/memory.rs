@@ -101,8 +101,7 @@ fn prefetch_part<T>(values: &[T], part: usize, parts: usize) {
     let start = (part * share).min(values.len());
     let line = ALIGNMENT / size_of::<T>();
     for chunk in values[start..(start + share).min(values.len())].chunks(line) {
-        // SAFETY: a prefetch is a hint; the address is that of a value.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(chunk.as_ptr().cast()) };
+        crate::prefetch::ask(chunk.as_ptr());
     }
 }
 

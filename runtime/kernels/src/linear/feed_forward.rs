@@ -12,8 +12,8 @@ const NEAR_BYTES: usize = 768 << 10;
 /// `y = residual + down(up(x) * activation(gate(x)))`.
 ///
 /// It goes over a group of tokens after the other, each through all layers, and threads share the groups. What lies between the layers,
-/// which is wider than what goes in and comes out, so never leaves the second-level cache of its thread: there it is written, and there
-/// an INT8 layer finds the scale of each token and rounds.
+/// which is wider than what goes in and comes out, so stays in the second-level cache of its thread where the smallest group fits: there it
+/// is written, and there an INT8 layer finds the scale of each token and rounds.
 #[derive(Clone, Copy)]
 pub struct FeedForward<'a> {
     /// `[hidden, cols]`, the gate; none is none.
@@ -41,6 +41,10 @@ impl FeedForward<'_> {
         }
         let mut operands = Operands::new(x, y, tokens, self.down.rows(), cols)?;
         operands = operands.then(Epilogue { residual, ..Epilogue::default() })?;
+        // Nothing to write, of which there may be any number of tokens.
+        if self.down.rows() == 0 {
+            return Ok(());
+        }
         let [up, down] = [self.up, self.down].map(|layer| layer.form(tokens));
         let layers = Layers { gate: self.gate.map(|gate| gate.form(tokens)), up, activation: self.activation, down, hidden };
         operands.in_groups(layers.group(), &|group: &mut Operands| layers.group_forward(group))

@@ -107,7 +107,7 @@ struct Entry {
 }
 
 /// Version of the file's layout and of the kernels whose times it holds.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 impl Tuning {
     /// Reads a tuning file.
@@ -222,7 +222,7 @@ mod tests {
         assert!(near.contains(": 1.00703\n") && Tuning::parse(&near).unwrap().to_json().unwrap() == near, "{near}");
         for (broken, reason) in [
             (good[..good.len() / 2].to_string(), "EOF"),
-            (good.replace("\"version\": 3", "\"version\": 9"), "version 9 where this program reads 3"),
+            (good.replace("\"version\": 4", "\"version\": 9"), "version 9 where this program reads 4"),
             (good.replace("1.5", "-1.5"), "are not times"),
             (good.replace("1.5", "1e300"), "are not times"),
             (good.replace("dense", "sparser"), "no format is called sparser"),

@@ -65,7 +65,7 @@ fn one_head(
     Ok(())
 }
 
-/// Keys of a part at least, where there are several.
+/// Keys of a part at least, where there are several and each is visible.
 const PART: usize = 128;
 
 /// Writes the result of one query of each sequence to `out`: keys and values are read once, from front to back, and nothing is packed.
@@ -112,6 +112,7 @@ fn some_keys(
     log_sums: &mut [f32],
 ) {
     let (count, first) = (keys.len(), shape.offset(shape.room, sequence, 0, keys.start));
+    let is_part = keys != shape.visible(sequence, 0);
     if count == 0 {
         out.fill(0.0);
         return log_sums.fill(f32::NEG_INFINITY);
@@ -127,7 +128,13 @@ fn some_keys(
             if let Some(bias) = bias {
                 vector::add(row, &shape.bias(bias, head, 0)[keys.clone()]);
             }
-            *log_sum = vector::softmax(row);
+            // A bias may hide a whole part, which then has no share; one that hides every key leaves nothing to share.
+            if is_part && row.iter().all(|&score| score == f32::NEG_INFINITY) {
+                row.fill(0.0);
+                *log_sum = f32::NEG_INFINITY;
+            } else {
+                *log_sum = vector::softmax(row);
+            }
         }
         drop(span);
         vector::weighted_sums(scores, shape.depth(), &v[first..], shape.width, count, out);

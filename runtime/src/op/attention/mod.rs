@@ -5,7 +5,8 @@
 //! `D = rowsum(dO * O)`: `dV = P^T dO`, `dS = P * (dO V^T - D)`, `dQ = scale dS K`, `dK = scale dS^T Q`, `dB = sum of dS` over sequences.
 //!
 //! Heads are column ranges of `[tokens, width]` that the matrix products read and write where they lie. Each pair of sequence and
-//! head is computed by one thread, blocks in order, so that the result does not depend on the number of threads.
+//! head is computed by one thread, blocks in order; of one query, threads share the keys, in parts that follow from the number of keys.
+//! So the result does not depend on the number of threads.
 
 mod forward;
 
@@ -441,8 +442,12 @@ mod tests {
             let q = variable(&[2, 1, 40], 1).detach();
             let (k, v) = (variable(&[2, keys, 40], 2).detach(), variable(&[2, keys, 40], 3).detach());
             let bias = variable(&[5, 1, keys], 4).detach();
-            let places = [3..keys, 0..9];
+            let hiding = (0..5 * keys).map(|at| if at % keys < keys / 2 { f32::NEG_INFINITY } else { 0.5 }).collect();
+            let hiding = Tensor::from_vec(hiding, (5, 1, keys), q.device()).unwrap();
+            let (places, few) = ([3..keys, 0..9], [keys - 3..keys, 0..1]);
             for scope in [
+                Scope { bias: Some(&hiding), ..Scope::default() },
+                Scope { places: Some(&few), ..Scope::default() },
                 Scope::default(),
                 Scope { bias: Some(&bias), ..Scope::CAUSAL },
                 Scope { places: Some(&places), bias: Some(&bias), ..Scope::default() },

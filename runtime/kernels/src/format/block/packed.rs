@@ -7,7 +7,7 @@ use super::activations::{Activations, Tiles};
 use super::lanes::Multiplied;
 use super::multiply::{Finish, Multiply};
 use super::runs::{CHUNK, Runs};
-use super::{Block, Shape};
+use super::{Block, Shape, most_tiles};
 use crate::buffer::{Aligned, Scratch};
 use crate::cpu::Tier;
 use crate::element::{Element, RowTerms};
@@ -18,7 +18,7 @@ use crate::panel;
 use crate::share::RowBlocks;
 use crate::{Mask, SparseMatrix};
 
-/// Tokens of a group: what AVX-512 multiplies together, where blocks are wide.
+/// Tokens of a group at most, where fewer are multiplied together: as many as AVX-512 does where blocks are wide.
 const GROUP: usize = 128;
 
 /// *Invariant*: `runs` are those of `mask`, in which `shape` was found; `weights` has for each block the weights of its rows for each
@@ -139,11 +139,14 @@ impl<T: Multiplied> Compressed for Packed<T> {
     }
 
     fn weight_bytes_read(&self, tokens: usize) -> usize {
-        (self.weights.bytes() + self.runs.bytes()) * Tiles::of(tokens, self.shape, self.tier).groups()
+        let passes = |tokens| Tiles::of(tokens, self.shape, self.tier).groups();
+        let (whole, rest) = (tokens / self.group(), tokens % self.group());
+        (self.weights.bytes() + self.runs.bytes()) * (whole * passes(self.group()) + passes(rest))
     }
 
     fn group(&self) -> usize {
-        GROUP
+        let together = most_tiles(self.shape, self.tier) * self.tier.lanes();
+        (GROUP / together).max(1) * together
     }
 
     fn product_of_group(&self, operands: &mut Operands) -> Result<()> {

@@ -107,8 +107,8 @@ impl<T: Floating> Compressed for Packed<T> {
         Footprint { data_bytes: self.weights.bytes() + self.bias.bytes() + self.mask.bytes(), ..Footprint::default() }
     }
 
-    fn weight_bytes_read(&self, _tokens: usize) -> usize {
-        self.weights.bytes()
+    fn weight_bytes_read(&self, tokens: usize) -> usize {
+        self.weights.bytes() * tokens.div_ceil(GROUP)
     }
 
     fn group(&self) -> usize {

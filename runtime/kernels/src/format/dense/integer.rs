@@ -87,8 +87,8 @@ impl Compressed for Packed {
         Footprint { data_bytes: self.weights.bytes() + self.terms.bytes() + self.mask.bytes(), ..Footprint::default() }
     }
 
-    fn weight_bytes_read(&self, _tokens: usize) -> usize {
-        self.weights.bytes()
+    fn weight_bytes_read(&self, tokens: usize) -> usize {
+        self.weights.bytes() * tokens.div_ceil(GROUP)
     }
 
     fn group(&self) -> usize {
