@@ -8,16 +8,16 @@
 
 use std::time::Instant;
 
-use sparsec_kernels::element::int8;
+use sparsec_kernels::bench::Masks;
 use sparsec_kernels::{
-    Activation, Choice, Element, Epilogue, FeedForward, KernelError, Mask, Options, SparseLinear, SparseMatrix, Tuning, Values,
+    Activation, Choice, Element, Epilogue, FeedForward, KernelError, Options, SparseLinear, SparseMatrix, Tuning, Values,
 };
 
 /// Widths in and between: those of T5-small, Whisper-small and MPT-7B.
 const SHAPES: [[usize; 2]; 3] = [[512, 2048], [768, 3072], [4096, 16384]];
 
 /// Share of weights that are pruned.
-const SPARSITY: f32 = 0.75;
+const SPARSITY: f64 = 0.75;
 
 /// Runs of each way.
 const ROUNDS: usize = 15;
@@ -40,9 +40,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn compare(width: usize, hidden: usize, element: Element, tokens: usize, options: &Options) -> Result<(), KernelError> {
-    let mut random = Random(88_172_645_463_325_252);
-    let (up, down) = (layer(hidden, width, element, options, &mut random)?, layer(width, hidden, element, options, &mut random)?);
-    let x: Vec<f32> = (0..tokens * width).map(|_| random.next()).collect();
+    let (up, down) = (layer(hidden, width, element, options, 1)?, layer(width, hidden, element, options, 2)?);
+    let x = waves(tokens * width);
     let (mut between, mut y) = (vec![0.0; tokens * hidden], vec![0.0; tokens * width]);
     let activated = Epilogue { activation: Some(Activation::Gelu), ..Epilogue::default() };
     let together = FeedForward { gate: None, up: &up, activation: Activation::Gelu, down: &down };
@@ -70,37 +69,14 @@ fn compare(width: usize, hidden: usize, element: Element, tokens: usize, options
     Ok(())
 }
 
-/// A layer of random weights, of which a random quarter is kept.
-fn layer(
-    rows: usize,
-    cols: usize,
-    element: Element,
-    options: &Options,
-    random: &mut Random,
-) -> Result<SparseLinear, KernelError> {
-    let kept: Vec<bool> = (0..rows * cols).map(|_| random.next() + 0.5 >= SPARSITY).collect();
-    let mask = Mask::from_fn(rows, cols, |row, col| kept[row * cols + col]);
-    let weights: Vec<f32> = kept.iter().map(|kept| if *kept { random.next() } else { 0.0 }).collect();
-    let values = match element {
-        Element::Int8 => {
-            let scales: Vec<f32> = weights.chunks_exact(cols).map(int8::symmetric_scale).collect();
-            let round =
-                |(row, scale): (&[f32], &f32)| row.iter().map(|weight| int8::round(*weight, *scale) as i8).collect::<Vec<_>>();
-            Values::Int8 { values: weights.chunks_exact(cols).zip(&scales).flat_map(round).collect(), scales }
-        }
-        _ => Values::Fp32(weights),
-    };
+/// A layer whose mask keeps a random quarter.
+fn layer(rows: usize, cols: usize, element: Element, options: &Options, seed: u64) -> Result<SparseLinear, KernelError> {
+    let mask = Masks::default().mask(rows, cols, SPARSITY, seed);
+    let values = Values::round(&waves(rows * cols), rows, cols, element)?;
     SparseLinear::of(&SparseMatrix::of(values, mask)?, None, options)
 }
 
-/// Xorshift (Marsaglia 2003), -0.5 to 0.5.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1 << 24) as f32 - 0.5
-    }
+/// Values that differ from each other, -1 to 1.
+fn waves(count: usize) -> Vec<f32> {
+    (0..count).map(|at| (at as f32 * 0.37).sin()).collect()
 }

@@ -115,6 +115,13 @@ pub struct Caches {
     pub l3_bytes: Option<usize>,
 }
 
+impl Caches {
+    /// Bytes of the second level, or a usual size where the system does not tell.
+    pub(crate) fn second_level(&self) -> usize {
+        self.l2_bytes.unwrap_or(1 << 20)
+    }
+}
+
 impl Cpu {
     /// This CPU, looked at once.
     pub fn this() -> &'static Self {

@@ -22,9 +22,6 @@ use crate::share::RowBlocks;
 use crate::testing::{first_difference, random_values};
 use crate::{Cpu, KernelError, Mask, SparseMatrix};
 
-/// Bytes of the activations of a group where the size of the second-level cache is not known.
-const NEAR_BYTES: usize = 512 << 10;
-
 /// Tokens of a group at least: for fewer, reading the code takes longer than running it.
 const FEWEST_TOKENS: usize = 64;
 
@@ -129,8 +126,7 @@ impl Compressed for Compiled {
     /// As many as stay in half of the second-level cache: 1,500 tokens in one go take longer than in parts, although the code is then read
     /// again for every part.
     fn group(&self) -> usize {
-        let near = Cpu::this().caches.l2_bytes.map_or(NEAR_BYTES, |bytes| bytes / 2);
-        let near = near / (self.mask.cols() * size_of::<f32>()).max(1);
+        let near = Cpu::this().caches.second_level() / 2 / (self.mask.cols() * size_of::<f32>()).max(1);
         (near / self.tier.lanes() * self.tier.lanes()).max(FEWEST_TOKENS)
     }
 

@@ -5,9 +5,6 @@ use crate::error::{Result, expect_length};
 use crate::format::Compressed;
 use crate::{Activation, Cpu, Epilogue, Operands, SparseLinear};
 
-/// Bytes between the layers that stay near where the size of the second-level cache is not known.
-const NEAR_BYTES: usize = 768 << 10;
-
 /// `y = residual + down(activation(up(x)))`, or with a gate (Shazeer 2020, "GLU Variants Improve Transformer", arXiv 2002.05202)
 /// `y = residual + down(up(x) * activation(gate(x)))`.
 ///
@@ -68,7 +65,7 @@ impl<'a> Layers<'a> {
     /// Tokens of a group: as often the least that a layer likes to take as what lies between the layers stays near.
     fn group(&self) -> usize {
         let least = self.each().map(|form| form.group()).min().unwrap_or(1);
-        let near = Cpu::this().caches.l2_bytes.map_or(NEAR_BYTES, |bytes| bytes / 4 * 3);
+        let near = Cpu::this().caches.second_level() / 4 * 3;
         let token_bytes = self.hidden * size_of::<f32>() * (self.each().count() - 1);
         (near / token_bytes.max(1) / least).max(1).saturating_mul(least)
     }

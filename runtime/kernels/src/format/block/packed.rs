@@ -139,9 +139,7 @@ impl<T: Multiplied> Compressed for Packed<T> {
     }
 
     fn weight_bytes_read(&self, tokens: usize) -> usize {
-        let passes = |tokens| Tiles::of(tokens, self.shape, self.tier).groups();
-        let (whole, rest) = (tokens / self.group(), tokens % self.group());
-        (self.weights.bytes() + self.runs.bytes()) * (whole * passes(self.group()) + passes(rest))
+        (self.weights.bytes() + self.runs.bytes()) * Tiles::of(tokens, self.shape, self.tier).groups()
     }
 
     fn group(&self) -> usize {
